@@ -1,0 +1,1 @@
+"""HelixLab: interactive helical reconstruction for cryo-EM."""

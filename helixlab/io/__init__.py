@@ -1,0 +1,1 @@
+"""Files in, values out: maps, particle tables."""

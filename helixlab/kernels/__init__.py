@@ -1,0 +1,1 @@
+"""Pure jitted functions: arrays in, arrays out."""

@@ -1,0 +1,1 @@
+"""Is this map what it claims to be? FSC."""

@@ -1,0 +1,1 @@
+"""The interactive layer of HelixLab: views for JupyterLab. No science in here."""
