@@ -1,0 +1,23 @@
+"""Simulated filaments: atoms and a symmetry in, a density map (and noisy half maps) out."""
+
+from helixlab.simulate.atoms import AtomicUnit, fit_screw, read_atomic_unit
+from helixlab.simulate.builtin import builtin_unit
+from helixlab.simulate.density import default_b_factor_A2, density_on_grid
+from helixlab.simulate.helix import SimulatedMap, simulate_helix
+from helixlab.simulate.noise import HalfMapNoise, noise_for_fsc, signal_to_noise
+from helixlab.simulate.screw import ScrewFit
+
+__all__ = [
+    "AtomicUnit",
+    "HalfMapNoise",
+    "ScrewFit",
+    "SimulatedMap",
+    "builtin_unit",
+    "default_b_factor_A2",
+    "density_on_grid",
+    "fit_screw",
+    "noise_for_fsc",
+    "read_atomic_unit",
+    "signal_to_noise",
+    "simulate_helix",
+]
