@@ -6,7 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
+from helixlab.errors import HelixLabError
 from helixlab.geometry.symmetry import HelicalSymmetry
+
+_SAME = 1e-6
+"""Degrees or Å within which two lattice points are one: float64 rounding of a turn times some hundred steps."""
 
 
 @dataclass(frozen=True)
@@ -44,20 +48,32 @@ def lattice_points(
     Returns
     -------
     float64 array, shape (k, 2)
-        Columns φ and z, sorted by z then φ. The dyad of Dn (along x) adds the copies at (−φ, −z).
+        Columns φ and z, sorted by z then φ. The dyad of Dn (along x) adds the copies at (−φ, −z). A point on
+        a dyad is listed once.
+
+    Raises
+    ------
+    HelixLabError
+        If the length is negative or not finite.
 
     Examples
     --------
     >>> lattice_points(HelicalSymmetry(100.0, 5.0), 5.0).round(3).tolist()
     [[-100.0, -5.0], [0.0, 0.0], [100.0, 5.0]]
     """
-    rotations, shifts_A = symmetry.operators(half_length_A)
-    theta = np.deg2rad(phi_deg)
-    xyz = rotations @ np.array([np.cos(theta), np.sin(theta), z_A]) + shifts_A
+    # A dyad takes the point to −z, up to 2|z| away: more operators are needed than the window is long.
+    reach_A = half_length_A + (2 * abs(z_A) if symmetry.is_dihedral else 0.0)
+    rotations, shifts_A = symmetry.operators(reach_A)
+    theta_rad = np.deg2rad(phi_deg)
+    xyz = rotations @ np.array([np.cos(theta_rad), np.sin(theta_rad), z_A]) + shifts_A
+    xyz = xyz[np.abs(xyz[:, 2] - z_A) <= half_length_A + _SAME]
     phi = np.rad2deg(np.arctan2(xyz[:, 1], xyz[:, 0]))
-    phi[phi <= -180 + 1e-9] = 180.0
+    phi[phi <= -180 + _SAME] = 180.0
     points = np.stack([phi, xyz[:, 2]], axis=1)
-    return points[np.lexsort((points[:, 0].round(6), points[:, 1].round(6)))]
+    points = points[np.lexsort((points[:, 0].round(6), points[:, 1].round(6)))]
+    # A point on a dyad is its own copy.
+    is_repeat = np.all(np.abs(np.diff(points, axis=0)) < _SAME, axis=1)
+    return points[np.concatenate([[True], ~is_repeat])]
 
 
 def layer_lines(symmetry: HelicalSymmetry, max_freq_per_A: float, max_bessel_order: int) -> list[LayerLine]:
@@ -76,6 +92,11 @@ def layer_lines(symmetry: HelicalSymmetry, max_freq_per_A: float, max_bessel_ord
     list of LayerLine
         Sorted by height, then by |n|.
 
+    Raises
+    ------
+    HelixLabError
+        If a limit is negative or the frequency is not finite.
+
     Notes
     -----
     A density that repeats under Rz(twist) and a shift by the rise has terms exp(i(nφ − 2πZz)) only where
@@ -89,6 +110,10 @@ def layer_lines(symmetry: HelicalSymmetry, max_freq_per_A: float, max_bessel_ord
     ...  if l.freq_per_A]
     [(18.27, -1)]
     """
+    if not (math.isfinite(max_freq_per_A) and max_freq_per_A >= 0):
+        raise HelixLabError(f"max_freq_per_A: found {max_freq_per_A}; it is a frequency in 1/Å, 0 or more.")
+    if max_bessel_order < 0:
+        raise HelixLabError(f"max_bessel_order: found {max_bessel_order}; it bounds |n| and is 0 or more.")
     lines = []
     step = symmetry.cyclic_order
     for n in range(-(max_bessel_order // step) * step, max_bessel_order + 1, step):

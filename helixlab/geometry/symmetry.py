@@ -246,7 +246,12 @@ class HelicalSymmetry:
     # --- operators ------------------------------------------------------------------------------
 
     def operators(self, half_length_A: float) -> tuple[Float[np.ndarray, "k 3 3"], Float[np.ndarray, "k 3"]]:
-        """All operators that shift by at most ``half_length_A`` along z, the identity first.
+        """All operators that shift by at most ``half_length_A`` (Å, ≥ 0) along z, the identity first.
+
+        Raises
+        ------
+        HelixLabError
+            If the length is negative or not finite.
 
         Returns
         -------
@@ -261,6 +266,10 @@ class HelicalSymmetry:
         >>> len(rotations), sorted(set(shifts_A[:, 2].tolist()))
         (6, [-10.0, 0.0, 10.0])
         """
+        if not (math.isfinite(half_length_A) and half_length_A >= 0):
+            raise HelixLabError(
+                f"half_length_A: found {half_length_A}; it is a length in Å, 0 or more, that bounds the shifts listed."
+            )
         count = int(half_length_A / self.rise_A + _LENGTH_EPS_A)
         steps = np.array(sorted(range(-count, count + 1), key=abs), float)
         turns = np.arange(self.cyclic_order) * (360.0 / self.cyclic_order)
@@ -325,11 +334,17 @@ class HelicalSymmetry:
         return cls(twist, rise, f"{'D' if dihedral else 'C'}{order}").canonical()
 
     def one_start_reductions(self, n_start: int) -> list["HelicalSymmetry"]:
-        """The one-start symmetries in which this screw is the step along one of ``n_start`` strands.
+        """The symmetries in which this screw is the step along one of ``n_start`` equal strands.
 
-        If the strands are related by Cn, the symmetry is (twist, rise, Cn) and is listed first. Otherwise they
-        are staggered along the axis by rise/n (He & Scheres 2017): twist = (strand twist + 360°·m)/n,
-        rise = strand rise/n, one for each m that keeps the strands apart.
+        Strands related by rotation make a ring: (twist, rise, Cn), listed first. Strands staggered along the axis
+        (He & Scheres 2017) make one strand of twist (twist + 360°·m)/n and rise/n. Where n is composite the two
+        mix: rings of c strands, n/c of them staggered. Every whole m that gives another symmetry is listed; m = 0
+        lays the strands over one another.
+
+        Raises
+        ------
+        HelixLabError
+            If ``n_start`` is less than 1.
 
         Examples
         --------
@@ -338,19 +353,15 @@ class HelicalSymmetry:
         """
         if n_start < 1:
             raise HelixLabError(f"n_start: found {n_start}; it counts strands and starts at 1.")
-        ring = HelicalSymmetry(
-            self.twist_deg, self.rise_A, f"{self.point_group[0]}{self.cyclic_order * n_start}"
-        ).canonical()
-        if n_start == 1:
-            return [ring]
-        period = 360.0 / self.cyclic_order
-        staggered = [
-            HelicalSymmetry(
-                (self.twist_deg + m * period) / n_start, self.rise_A / n_start, self.point_group
-            ).canonical()
-            for m in range(n_start)
-        ]
-        return [ring, *staggered]
+        found = []
+        for ring in (c for c in range(n_start, 0, -1) if n_start % c == 0):
+            staggered = n_start // ring
+            order = self.cyclic_order * ring
+            for m in range(staggered):
+                twist_deg = (self.twist_deg + m * 360.0 / order) / staggered
+                point_group = f"{self.point_group[0]}{order}"
+                found.append(HelicalSymmetry(twist_deg, self.rise_A / staggered, point_group).canonical())
+        return found
 
     def __str__(self) -> str:
         return f"twist {self.twist_deg:.3f}°, rise {self.rise_A:.3f} Å, {self.point_group}"

@@ -1,0 +1,191 @@
+"""The helical lattice: points under the operators, and layer lines against a Fourier transform."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from helixlab.errors import HelixLabError
+from helixlab.geometry import HelicalSymmetry, LayerLine, lattice_points, layer_lines
+
+symmetries = st.builds(
+    HelicalSymmetry,
+    st.floats(-360, 360, allow_subnormal=False),
+    st.floats(1, 30),
+    st.sampled_from(["C1", "C2", "C5", "D1", "D3"]),
+)
+
+POINT_TOL = 1e-5
+"""Degrees and Å: lattice_points calls points 1e-6 apart one; two of them may be compared."""
+
+
+def is_listed(points: np.ndarray, phi_deg: float, z_A: float) -> bool:
+    turn = np.abs((points[:, 0] - phi_deg + 180) % 360 - 180)
+    return bool(((turn < POINT_TOL) & (np.abs(points[:, 1] - z_A) < POINT_TOL)).any())
+
+
+# --- points ---------------------------------------------------------------------------------------
+
+
+@given(symmetries, st.floats(-180, 180), st.floats(-20, 20), st.floats(0, 3.5))
+def test_lattice_is_closed_under_the_operators(
+    symmetry: HelicalSymmetry, phi_deg: float, z_A: float, rises_long: float
+) -> None:
+    assume(abs(rises_long - round(rises_long)) > 1e-3)
+    half_A = rises_long * symmetry.rise_A
+    points = lattice_points(symmetry, half_A, phi_deg=phi_deg, z_A=z_A)
+    assert is_listed(points, phi_deg, z_A)
+    assert (np.abs(points[:, 1] - z_A) <= half_A + POINT_TOL).all()
+    n = symmetry.cyclic_order
+    images = [(phi + symmetry.twist_deg, z + symmetry.rise_A) for phi, z in points]
+    images += [(phi + 360 / n, z) for phi, z in points]
+    if symmetry.is_dihedral:
+        images += [(-phi, -z) for phi, z in points]
+    for phi, z in images:
+        # An image at the very edge of the window may fall to either side of it.
+        if abs(z - z_A) < half_A - POINT_TOL:
+            assert is_listed(points, phi, z)
+
+
+@given(symmetries, st.floats(-180, 180), st.floats(-20, 20))
+def test_lattice_lists_each_point_once_in_order(symmetry: HelicalSymmetry, phi_deg: float, z_A: float) -> None:
+    points = lattice_points(symmetry, 2.5 * symmetry.rise_A, phi_deg=phi_deg, z_A=z_A)
+    assert (points[:, 0] > -180).all()
+    assert (points[:, 0] <= 180).all()
+    assert (np.diff(points[:, 1]) > -POINT_TOL).all()
+    if not symmetry.is_dihedral:
+        assert len(points) == 5 * symmetry.cyclic_order
+
+
+def test_a_point_on_a_dyad_is_its_own_copy() -> None:
+    on_the_dyad = lattice_points(HelicalSymmetry(30.0, 10.0, "D1"), 0.0)
+    assert on_the_dyad.tolist() == [[0.0, 0.0]]
+    beside_it = lattice_points(HelicalSymmetry(30.0, 10.0, "D1"), 4.0, phi_deg=20.0, z_A=1.0)
+    np.testing.assert_allclose(beside_it, [[-20.0, -1.0], [20.0, 1.0]], atol=1e-12)
+
+
+def test_the_dyads_copies_reach_as_far_as_the_others() -> None:
+    # At z = 7 the dyad's copies lie at −7 + 10k: 3 is 4 Å away, −7 is 14 Å away.
+    points = lattice_points(HelicalSymmetry(0.0, 10.0, "D1"), 5.0, phi_deg=45.0, z_A=7.0)
+    np.testing.assert_allclose(points, [[-45.0, 3.0], [45.0, 7.0]], atol=1e-12)
+
+
+# --- layer lines ----------------------------------------------------------------------------------
+
+
+def terms_of_an_explicit_helix(
+    turns: int, subunits: int, ring: int, *, is_dihedral: bool = False
+) -> set[tuple[int, int]]:
+    """Which (Bessel order n, layer line l) a helix of points has, by FFT of its unrolled surface.
+
+    One repeat of ``subunits`` in ``turns`` turns fills a grid whose columns divide the circle so that every point
+    falls on a grid point: nothing is interpolated, and a forbidden term is zero to rounding.
+    """
+    columns, rows_per_rise = math.lcm(subunits, ring) * 2, 2
+    rows = subunits * rows_per_rise
+    surface = np.zeros((rows, columns))
+    for k in range(subunits):
+        for copy in range(ring):
+            row, column = k * rows_per_rise, (k * turns * columns // subunits + copy * columns // ring) % columns
+            if is_dihedral:  # a point off the dyad, and its copy
+                surface[(row + 1) % rows, (column + 1) % columns] += 1
+                surface[(row - 1) % rows, (column - 1) % columns] += 1
+            else:
+                surface[row, column] += 1
+    transform = np.fft.fft2(surface)
+    present = np.argwhere(np.abs(transform) > 1e-9 * surface.sum())
+    half_rows, half_columns = rows // 2, columns // 2
+    terms = set()
+    for row, column in present:
+        order = (column + half_columns) % columns - half_columns
+        line = -((row + half_rows) % rows - half_rows)  # the term is exp(i(nφ − 2πZz)): Z has the other sign
+        if line >= 0 and abs(order) < half_columns and line < half_rows:
+            terms.add((int(order), int(line)))
+    return terms
+
+
+HELICES = [(5, 18, 1), (-5, 18, 1), (3, 49, 1), (1, 7, 1), (5, 27, 3), (-2, 9, 6), (1, 2, 2), (0, 1, 4)]
+
+
+@pytest.mark.parametrize(("turns", "subunits", "ring"), HELICES)
+def test_selection_rule_is_that_of_the_transform(turns: int, subunits: int, ring: int) -> None:
+    rise_A = 2.5
+    repeat_A = subunits * rise_A
+    columns = math.lcm(subunits, ring) * 2
+    symmetry = HelicalSymmetry(360 * turns / subunits, rise_A, f"C{ring}")
+    # Below the grid's Nyquist frequency, half of one per half rise, and below its highest order.
+    lines = layer_lines(symmetry, (subunits - 0.5) / repeat_A, columns // 2 - 1)
+    ruled = {(line.bessel_order, round(line.freq_per_A * repeat_A)) for line in lines}
+    assert ruled == terms_of_an_explicit_helix(turns, subunits, ring)
+
+
+@pytest.mark.parametrize(("turns", "subunits", "ring"), [(5, 18, 1), (5, 27, 3)])
+def test_a_dyad_adds_no_layer_line(turns: int, subunits: int, ring: int) -> None:
+    ruled = {
+        (line.bessel_order, round(line.freq_per_A * subunits))
+        for line in layer_lines(HelicalSymmetry(360 * turns / subunits, 1.0, f"D{ring}"), 1 - 0.5 / subunits, 200)
+    }
+    assert terms_of_an_explicit_helix(turns, subunits, ring, is_dihedral=True) <= ruled
+
+
+@given(symmetries)
+def test_each_line_obeys_the_rule_and_the_list_is_ordered(symmetry: HelicalSymmetry) -> None:
+    lines = layer_lines(symmetry, 0.3, 12)
+    for line in lines:
+        assert line.bessel_order % symmetry.cyclic_order == 0
+        assert 0 <= line.freq_per_A <= 0.3 + 1e-9
+        expected = (line.bessel_order * symmetry.twist_deg / 360 + line.branch) / symmetry.rise_A
+        assert line.freq_per_A == pytest.approx(expected, abs=1e-9)  # −0 and rounding are written as 0
+    heights = [round(line.freq_per_A, 9) for line in lines]
+    assert heights == sorted(heights)
+    assert len({(line.bessel_order, line.branch) for line in lines}) == len(lines)
+
+
+@given(symmetries)
+def test_equivalent_symmetries_have_the_same_layer_lines(symmetry: HelicalSymmetry) -> None:
+    def heights_of(order: int, lines: list[LayerLine]) -> np.ndarray:
+        # Lines within rounding of the limits 0 and 0.3 may be listed in one and not in the other.
+        heights = np.array([line.freq_per_A for line in lines if line.bessel_order == order])
+        return heights[(heights > 1e-6) & (heights < 0.3 - 1e-6)]
+
+    first, *others = symmetry.equivalents()
+    lines = layer_lines(first, 0.3, 6)
+    for other_lines in (layer_lines(other, 0.3, 6) for other in others):
+        for order in range(-6, 7):
+            # 6/360 of a twist's 1e-6 degrees, over a rise of at least 1 Å.
+            np.testing.assert_allclose(heights_of(order, other_lines), heights_of(order, lines), atol=1e-7)
+
+
+@given(symmetries)
+def test_the_mirror_changes_the_sign_of_every_order(symmetry: HelicalSymmetry) -> None:
+    def families(s: HelicalSymmetry, sign: int) -> set[tuple[int, int]]:
+        return {(sign * line.bessel_order, round(line.freq_per_A * 1e6)) for line in layer_lines(s, 0.3, 8)}
+
+    # exp(i(nφ − 2πZz)) and its conjugate are one term: on the mirror, (n, Z) becomes (−n, Z).
+    assert families(symmetry.mirrored(), 1) == families(symmetry, -1)
+
+
+def test_tmv_meridional_and_basic_lines() -> None:
+    lines = layer_lines(HelicalSymmetry.from_pitch(23.0, 49 / 3), 0.09, 17)
+    basic = [line for line in lines if line.bessel_order == 1 and line.branch == 0]
+    assert 1 / basic[0].freq_per_A == pytest.approx(23.0)
+    # Layer line 1 at three turns' height (69 Å) carries order −16: 49·1 − 3·16 = 1.
+    third = [line for line in lines if abs(1 / max(line.freq_per_A, 1e-9) - 69.0) < 1e-6]
+    assert [line.bessel_order for line in third] == [-16]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda s: lattice_points(s, -1.0), "half_length_A: found -1.0; it is a length in Å"),
+        (lambda s: lattice_points(s, math.nan), "half_length_A: found nan"),
+        (lambda s: layer_lines(s, -0.1, 5), "max_freq_per_A: found -0.1; it is a frequency"),
+        (lambda s: layer_lines(s, math.inf, 5), "max_freq_per_A: found inf"),
+        (lambda s: layer_lines(s, 0.1, -1), "max_bessel_order: found -1; it bounds"),
+    ],
+)
+def test_messages_say_what_was_found_and_what_to_do(call, message: str) -> None:
+    with pytest.raises(HelixLabError, match=message):
+        call(HelicalSymmetry(22.03, 1.408))
