@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help lab test lint format bench lock wheel clean hooks FORCE
+.PHONY: help lab test lint format strip bench lock wheel clean hooks FORCE
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -37,9 +37,12 @@ lint: $(VENV)/.installed-dev  ## ruff, import-linter and pyright
 	$(VENV)/bin/lint-imports
 	$(PY) -m pyright
 
-format: $(VENV)/.installed-dev  ## Let ruff repair what it can
+format: $(VENV)/.installed-dev strip  ## Let ruff repair what it can; strip notebooks
 	$(PY) -m ruff check --fix .
 	$(PY) -m ruff format .
+
+strip: $(VENV)/.installed-dev  ## Remove the outputs from the notebooks
+	$(if $(NOTEBOOKS),$(PY) -m nbconvert --clear-output --inplace --log-level WARN $(NOTEBOOKS))
 
 bench: $(VENV)/.installed-dev  ## The benchmarks of benchmarks/
 	$(PY) -m benchmarks
@@ -66,11 +69,13 @@ $(VENV)/.made-in: $(MOVED)
 	@printf '%s\n' '$(CURDIR)' > $@
 
 $(VENV)/.installed: pyproject.toml constraints.txt tools/hatch_notebooks.py | $(VENV)/.made-in
-	$(PIP) install $(PIN) --editable .
+	@echo "Installing HelixLab into $(VENV) (a few hundred MB the first time)"
+	$(PIP) install --quiet $(PIN) --editable .
 	@touch $@
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt tools/hatch_notebooks.py | $(VENV)/.made-in
-	$(PIP) install $(PIN) --editable . --group dev
+	@echo "Installing HelixLab and its development tools into $(VENV) (a few hundred MB the first time)"
+	$(PIP) install --quiet $(PIN) --editable . --group dev
 	@touch $@ $(VENV)/.installed
 
 FORCE:

@@ -1,9 +1,19 @@
-"""What every test shares: the folder of real data."""
+"""What every test shares: JAX's configuration, the folder of real data, a way round the annotation checks.
+
+pyproject.toml turns on runtime checking of every call of helixlab: shapes by jaxtyping, types by beartype.
+"""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
+import jaxtyping
 import pytest
+
+# The same examples on every run; no deadline, because a busy machine is no failure.
+hypothesis.settings.register_profile("helixlab", derandomize=True, deadline=None)
+hypothesis.settings.load_profile("helixlab")
 
 
 @pytest.fixture(scope="session")
@@ -23,3 +33,14 @@ def data_dir() -> Path:
     if os.environ.get("CI") == "true":
         pytest.fail(reason)
     pytest.skip(reason)
+
+
+@pytest.fixture
+def unchecked_types() -> Iterator[None]:
+    """Calls in this test go through as they do for users, whose calls nobody checks against annotations.
+
+    For tests of the message that a wrong shape or type gets: @pytest.mark.usefixtures("unchecked_types").
+    """
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
