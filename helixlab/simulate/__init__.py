@@ -5,6 +5,7 @@ from helixlab.simulate.builtin import builtin_unit
 from helixlab.simulate.density import default_b_factor_A2, density_on_grid
 from helixlab.simulate.helix import SimulatedMap, simulate_helix
 from helixlab.simulate.noise import HalfMapNoise, noise_for_fsc, signal_to_noise
+from helixlab.simulate.output import simulation_parameters, write_simulation
 from helixlab.simulate.screw import ScrewFit
 
 __all__ = [
@@ -20,4 +21,6 @@ __all__ = [
     "read_atomic_unit",
     "signal_to_noise",
     "simulate_helix",
+    "simulation_parameters",
+    "write_simulation",
 ]

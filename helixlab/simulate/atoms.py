@@ -5,7 +5,7 @@ their map. The axis and the copies are told apart here, so that an assembly hold
 """
 
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal
 
@@ -31,8 +31,8 @@ class AtomicUnit:
         Positions (x, y, z) in Å.
     elements : array of str, shape (n,)
         Chemical symbols.
-    occupancy : float64 array, shape (n,), optional
-        In [0, 1]; 1 where not given.
+    occupancy : float64 array, shape (n,) or (1,)
+        In [0, 1]; one value stands for all atoms.
     name : str
         Where it comes from.
     chains : tuple of str
@@ -51,16 +51,18 @@ class AtomicUnit:
 
     xyz_A: Float[np.ndarray, "n 3"]
     elements: np.ndarray
-    occupancy: Float[np.ndarray, "n"] | None = None
+    occupancy: Float[np.ndarray, "m"] = field(default_factory=lambda: np.ones(1))
     name: str = "atoms"
     chains: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         xyz = np.asarray(self.xyz_A, float)
         elements = np.asarray(self.elements)
-        occupancy = np.ones(len(xyz)) if self.occupancy is None else np.asarray(self.occupancy, float)
+        occupancy = np.asarray(self.occupancy, float)
         if xyz.ndim != 2 or xyz.shape[1:] != (3,) or not len(xyz):
             raise HelixLabError(f"AtomicUnit.xyz_A: found shape {xyz.shape}; needed (n, 3) with at least one atom.")
+        if occupancy.shape == (1,):
+            occupancy = np.repeat(occupancy, len(xyz))
         if elements.shape != (len(xyz),) or occupancy.shape != (len(xyz),):
             raise HelixLabError(
                 f"AtomicUnit: found {len(xyz)} positions, elements of shape {elements.shape} and occupancies of "
@@ -68,10 +70,10 @@ class AtomicUnit:
             )
         if not (np.isfinite(xyz).all() and np.isfinite(occupancy).all()):
             raise HelixLabError("AtomicUnit: found a coordinate or occupancy that is not finite; correct the model.")
-        for field, value in (("xyz_A", xyz), ("elements", elements), ("occupancy", occupancy)):
+        for name, value in (("xyz_A", xyz), ("elements", elements), ("occupancy", occupancy)):
             view = value.view()
             view.flags.writeable = False
-            object.__setattr__(self, field, view)
+            object.__setattr__(self, name, view)
 
     @property
     def outer_radius_A(self) -> float:

@@ -134,7 +134,7 @@ def superpose(
     --------
     >>> points = np.array([[0.0, 0, 0], [1, 0, 0], [0, 2, 0], [0, 0, 3]])
     >>> rotation, rms_A = superpose(points, points @ rotation_about_z(np.array([90.0]))[0].T)
-    >>> (rotation[:, 0] + 0).round(6).tolist(), round(rms_A, 6)
+    >>> (rotation[:, 0].round(6) + 0).tolist(), round(rms_A, 6)
     ([0.0, 1.0, 0.0], 0.0)
     """
     a, b = moving_A - moving_A.mean(0), fixed_A - fixed_A.mean(0)
@@ -232,13 +232,13 @@ def _refine(
         if np.all(np.abs(change) < 1e-7):
             break
     residual = _residuals(groups, steps, parameters, order, origin_z_A)
-    direction = _axis_rotation(parameters[4:])[:, 2]
+    ux, uy, uz = (float(u) for u in _axis_rotation(parameters[4:])[:, 2])
     return ScrewFit(
         wrap_deg(float(parameters[0]), 360.0 / order),
         float(parameters[1]),
         order,
         (float(parameters[2]), float(parameters[3])),
-        tuple(float(x) for x in direction),
+        (ux, uy, uz),
         float(np.sqrt(3 * np.mean(residual**2))),
         tuple(t.name for group in groups for t in group),
     )
