@@ -12,7 +12,8 @@ from helixlab.geometry import HelicalSymmetry, parse_point_group, rotation_about
 
 # Twists on a half-degree grid and few rises, so that equal and nearly related symmetries are drawn often.
 grid_twists = st.integers(-1440, 1440).map(lambda n: n / 2)
-any_twists = st.floats(-720, 720, allow_subnormal=False)
+# Thousandths of a degree: what is nearer than 1e-6 to the seam ±180°/n is moved onto it, which multiples enlarge.
+any_twists = st.floats(-720, 720).map(lambda angle_deg: round(angle_deg, 3))
 rises_A = st.sampled_from([0.75, 1.408, 2.4, 4.8, 9.15]) | st.floats(0.5, 60)
 point_groups = st.sampled_from(["C1", "C2", "C3", "C6", "C7", "D1", "D2", "D5"])
 symmetries = st.builds(HelicalSymmetry, grid_twists | any_twists, rises_A, point_groups)
@@ -180,7 +181,7 @@ def test_tolerances_widen_equality_modulo_the_point_group() -> None:
 # --- the ways to write one symmetry ---------------------------------------------------------------
 
 
-@given(any_twists, st.integers(1, 12))
+@given(st.floats(-720, 720), st.integers(1, 12))
 def test_wrapped_angle_is_in_the_half_open_period(angle_deg: float, n: int) -> None:
     period = 360 / n
     wrapped = wrap_deg(angle_deg, period)
