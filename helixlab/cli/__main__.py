@@ -1,0 +1,5 @@
+"""``python -m helixlab.cli`` is the command ``helixlab``."""
+
+from helixlab.cli import main
+
+main()

@@ -1,0 +1,133 @@
+"""What a command says and where: results on stdout, all else on stderr, errors in one line."""
+
+import contextlib
+import functools
+import os
+import sys
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, ParamSpec
+
+import typer
+
+from helixlab.cli._options import in_option_words
+from helixlab.errors import HelixLabError
+
+P = ParamSpec("P")
+Progress = Callable[[str, float], None]
+
+BAD_INPUT = 2
+"""Exit code for input that cannot be used, the one that typer gives to a wrong option too."""
+
+
+def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
+    """Turn a command's HelixLabError or file-system error into a message and exit code 2.
+
+    Warnings raised while it runs become lines on stderr. With the command's ``json_output`` an error is also the one
+    JSON object on stdout.
+    """
+
+    @functools.wraps(command)
+    def wrapped(*args: P.args, **kwargs: P.kwargs) -> None:
+        try:
+            with _warnings_on_stderr():
+                command(*args, **kwargs)
+        except BrokenPipeError:
+            # The reader of stdout has gone (``helixlab ... | head``): there is nobody left to tell.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        except (HelixLabError, OSError) as error:
+            message = in_option_words(_message_of(error))
+            if kwargs.get("json_output"):
+                print_json({"error": message})
+            typer.echo(f"helixlab: {message}", err=True)
+            raise typer.Exit(BAD_INPUT) from error
+
+    return wrapped
+
+
+def print_json(value: dict[str, Any]) -> None:
+    """The command's one JSON object."""
+    from helixlab.record import json_text
+
+    # A pipe that cannot carry Å or ° gets them escaped, which is the same JSON.
+    is_unicode = (getattr(sys.stdout, "encoding", None) or "").lower().replace("-", "").startswith("utf")
+    typer.echo(json_text(value, ascii_only=not is_unicode), nl=False)
+
+
+def warn(messages: Sequence[str]) -> None:
+    """Notes and warnings, a line each, on stderr."""
+    for message in messages:
+        typer.echo(f"note: {in_option_words(message)}", err=True)
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """A table on stdout; outside a terminal it is never folded."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(show_edge=False, pad_edge=False)
+    for column in columns:
+        table.add_column(Text(column), justify="right", no_wrap=not sys.stdout.isatty())
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    Console(width=None if sys.stdout.isatty() else 240, highlight=False).print(table)
+
+
+@contextlib.contextmanager
+def progress_bar() -> Iterator[Progress]:
+    """A callable (stage, fraction) that draws a bar on stderr; silent where stderr is no terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    console = Console(stderr=True)
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
+        task = bar.add_task("starting", total=1.0)
+
+        def report(stage: str, fraction: float) -> None:
+            bar.update(task, description=stage, completed=fraction)
+
+        yield report
+
+
+def check_free(paths: Sequence[Path], overwrite: bool) -> None:
+    """Refuse before any work what could not be written after it."""
+    for path in paths:
+        if path.is_dir():
+            raise HelixLabError(f"{path}: this is a folder; give the name of the file to write.")
+        if path.exists() and not overwrite:
+            raise HelixLabError(f"{path}: the file exists already; choose another name or add --overwrite.")
+
+
+def check_free_file(path: Path, overwrite: bool) -> None:
+    """The same for one file, whose folder must exist."""
+    check_free([path], overwrite)
+    if not path.absolute().parent.is_dir():
+        raise HelixLabError(f"{path}: the folder {path.parent} does not exist; create it first.")
+
+
+def make_folder(folder: Path) -> Path:
+    """The folder, created with its parents if need be."""
+    if folder.exists() and not folder.is_dir():
+        raise HelixLabError(f"{folder}: this is a file; --out takes the name of a folder.")
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+def _message_of(error: HelixLabError | OSError) -> str:
+    if isinstance(error, OSError):
+        place = error.filename if error.filename is not None else "file system"
+        return f"{place}: {error.strerror or error}. Check the disk and permissions."
+    return str(error)
+
+
+@contextlib.contextmanager
+def _warnings_on_stderr() -> Iterator[None]:
+    def show(message: Warning | str, *_: Any, **__: Any) -> None:
+        warn([str(message)])
+
+    with warnings.catch_warnings():
+        warnings.showwarning = show
+        yield

@@ -1,0 +1,67 @@
+"""Options that several commands share, and how the library's field names read as options."""
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+MapFile = Annotated[Path, typer.Argument(metavar="MAP", help="Map (MRC, MAP or CCP4; .gz or .bz2 too).")]
+JsonOutput = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist already.")]
+Twist = Annotated[float, typer.Option("--twist", metavar="DEG", help="Rotation per subunit, right-handed positive.")]
+Rise = Annotated[float, typer.Option("--rise", metavar="A", help="Shift per subunit along the axis in Å, > 0.")]
+PointGroup = Annotated[str, typer.Option("--point-group", metavar="Cn|Dn", help="Point group about the axis.")]
+PixelSize = Annotated[
+    float | None,
+    typer.Option("--pixel-size", metavar="A", help="Å per voxel, in place of what the maps' headers say."),
+]
+Half2 = Annotated[
+    Path | None,
+    typer.Option("--half2", metavar="MAP", help="The other half map, MAP being the first: unbiased, with errors."),
+]
+InnerRadius = Annotated[
+    float | None, typer.Option("--inner-radius", metavar="A", help="Leave out density nearer to the axis than this, Å.")
+]
+OuterRadius = Annotated[
+    float | None, typer.Option("--outer-radius", metavar="A", help="Leave out density farther from the axis, Å.")
+]
+OutputMap = Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Map to write (.mrc, .map, .mrc.gz).")]
+OutputFolder = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write the results into this folder.")]
+
+FIELD_OPTIONS = {
+    "twist_range_deg": "--twist-range",
+    "rise_range_A": "--rise-range",
+    "inner_radius_A": "--inner-radius",
+    "outer_radius_A": "--outer-radius",
+    "align_axis": "--no-align",
+    "max_candidates": "--max-candidates",
+    "point_group": "--point-group",
+    "point group": "--point-group",
+    "twist_deg": "--twist",
+    "rise_A": "--rise",
+    "pitch_A": "--pitch",
+    "subunits_per_turn": "--subunits-per-turn",
+    "pixel_size_A": "--pixel-size",
+    "resolution_A": "--resolution",
+    "z_fraction": "--z-fraction",
+}
+"""Names in the library's messages and the options by which a user of the command line gives them."""
+
+_FIELD = re.compile(r"(?<![\w.\"'])(" + "|".join(map(re.escape, FIELD_OPTIONS)) + r")(?![\w\"'])")
+
+
+def in_option_words(message: str) -> str:
+    """A message of the library as one line that speaks of options, not of Python arguments.
+
+    Examples
+    --------
+    >>> in_option_words("map.mrc: the voxel size is 0; pass it, e.g. read_volume(path, pixel_size_A=1.06).")
+    'map.mrc: the voxel size is 0; pass it, e.g. --pixel-size 1.06.'
+    >>> in_option_words("rise_A: found -1.0; the rise is a positive length in Å.")
+    '--rise: found -1.0; the rise is a positive length in Å.'
+    """
+    message = " ".join(message.split())
+    message = re.sub(r"read_volume\(path, pixel_size_A=([\d.]+)\)", r"--pixel-size \1", message)
+    message = re.sub(r"overwrite=True", "--overwrite", message)
+    return _FIELD.sub(lambda found: FIELD_OPTIONS[found[1]], message)

@@ -1,0 +1,365 @@
+"""The command line: what is on stdout, what on stderr, exit codes, and that nothing is overwritten unasked."""
+
+import json
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from helixlab import cli
+from helixlab.cli import _lab
+from helixlab.cli._options import FIELD_OPTIONS, in_option_words
+from helixlab.geometry import HelicalSymmetry, Volume
+from helixlab.io import read_volume, write_volume
+
+TWIST, RISE = -101.1, 5.13
+
+
+@pytest.fixture
+def run():
+    def invoke(*arguments):
+        return CliRunner().invoke(cli.app, [str(a) for a in arguments])
+
+    return invoke
+
+
+@pytest.fixture
+def ok(run):
+    """Run, expect success, return what a user's script would read."""
+
+    def invoke(*arguments):
+        found = run(*arguments)
+        assert found.exit_code == 0, found.output
+        return json.loads(found.stdout) if "--json" in arguments else found.stdout
+
+    return invoke
+
+
+@pytest.fixture
+def fails(run):
+    """Run, expect exit code 2 and a one-line message with no traceback; return the message."""
+
+    def invoke(*arguments):
+        found = run(*arguments)
+        assert found.exit_code == 2, found.output
+        assert isinstance(found.exception, SystemExit)
+        assert "Traceback" not in found.output
+        errors = [line for line in found.stderr.splitlines() if line.startswith("helixlab: ")]
+        assert len(errors) == 1
+        if "--json" in arguments:
+            assert json.loads(found.stdout) == {"error": errors[0].removeprefix("helixlab: ")}
+        else:
+            assert found.stdout == ""
+        return errors[0]
+
+    return invoke
+
+
+@pytest.fixture(scope="session")
+def simulated(tmp_path_factory):
+    """Half maps of a filament of known symmetry, made by the command itself."""
+    folder = tmp_path_factory.mktemp("simulated")
+    options = f"--twist {TWIST} --rise {RISE} --box 64 --pixel-size 2.5 --resolution 8 --noise 0.5 --seed 3"
+    found = CliRunner().invoke(cli.app, ["simulate", "builtin", *options.split(), "--out", str(folder), "--json"])
+    assert found.exit_code == 0, found.output
+    return folder
+
+
+def write_noise(path, seed=0, shape=(16, 16, 16), pixel_size_A=2.0):
+    write_volume(path, Volume(np.random.default_rng(seed).normal(size=shape), pixel_size_A))
+    return path
+
+
+# --- the program ------------------------------------------------------------------------------------
+
+
+def test_real_process_starts_fast_and_prints_one_json_object():
+    command = [sys.executable, "-m", "helixlab.cli", "convert", "--twist", "-101.1", "--rise", "5.13", "--json"]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=True)
+    assert json.loads(found.stdout)["canonical"]["twist_deg"] == -101.1
+    assert found.stderr == ""
+
+
+def test_real_process_reports_bad_input_without_a_traceback(tmp_path):
+    command = [sys.executable, "-m", "helixlab.cli", "fsc", "missing.mrc", "missing.mrc"]
+    found = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, cwd=tmp_path)
+    assert found.returncode == 2
+    assert found.stdout == ""
+    assert found.stderr.splitlines() == [found.stderr.strip()]
+    assert found.stderr.startswith("helixlab: missing.mrc: ")
+
+
+def test_import_loads_nothing_heavy():
+    code = (
+        "import sys, helixlab.cli\n"
+        "heavy = {'jax', 'numpy', 'matplotlib', 'pydantic', 'mrcfile', 'gemmi', 'IPython', 'ipywidgets', 'rich'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_output_survives_a_terminal_that_knows_ascii_only():
+    command = [sys.executable, "-m", "helixlab.cli", "convert", "--twist", "22.03", "--rise", "1.408"]
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
+    found = subprocess.run(command, capture_output=True, timeout=60, check=True, env=environment)
+    assert b"22.0300" in found.stdout
+
+
+def test_help_names_every_command(ok):
+    listed = ok("--help")
+    for name in ("info", "search", "audit", "convert", "align", "impose", "fsc", "simulate", "lab"):
+        assert f"  {name} " in listed
+        assert ok(name, "--help").startswith("Usage")
+
+
+def test_version(ok):
+    assert ok("--version").startswith("helixlab ")
+
+
+@pytest.mark.parametrize("arguments", [["fsc", "one.mrc"], ["convert", "--twist", "abc"], ["nonsense"], ["info"]])
+def test_wrong_usage_ends_with_code_2(run, arguments):
+    found = run(*arguments)
+    assert found.exit_code == 2
+    assert found.stdout == ""
+    assert "Error" in found.stderr
+
+
+# --- messages ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("message", "expected"),
+    [
+        ("twist_range_deg: found 5 to 1;\nneeded", "--twist-range: found 5 to 1; needed"),
+        ("a.mrc: it exists; pass overwrite=True.", "a.mrc: it exists; pass --overwrite."),
+        ("my_rise_A.mrc: there is no such file", "my_rise_A.mrc: there is no such file"),
+        ("inner_radius_A: found 9; below outer_radius_A 5", "--inner-radius: found 9; below --outer-radius 5"),
+    ],
+)
+def test_messages_speak_of_options(message, expected):
+    assert in_option_words(message) == expected
+
+
+# --- convert ----------------------------------------------------------------------------------------
+
+
+def test_convert_lists_equivalents_canonical_first(ok):
+    found = ok("convert", "--twist", "29.4", "--rise", "21.8", "--point-group", "C6", "--json")
+    assert found["canonical"]["twist_deg"] == pytest.approx(29.4)
+    assert found["equivalents"][0] == found["canonical"]
+    assert any(e["twist_deg"] == pytest.approx(-30.6) for e in found["equivalents"])
+    assert found["mirror"]["twist_deg"] == pytest.approx(-29.4)
+    given = HelicalSymmetry(29.4, 21.8, "C6")
+    for e in found["equivalents"]:
+        assert given.is_equivalent(HelicalSymmetry(e["twist_deg"], e["rise_A"], e["point_group"]))
+
+
+def test_convert_from_pitch_is_convert_from_twist(ok):
+    turn = ok("convert", "--pitch", "23", "--subunits-per-turn", "16", "--hand", "left", "--json")
+    screw = ok("convert", "--twist", "-22.5", "--rise", "1.4375", "--json")
+    assert turn == screw
+    assert turn["canonical"]["hand"] == -1
+
+
+def test_convert_n_start_readings(ok):
+    found = ok("convert", "--twist", "-1.2", "--rise", "4.8", "--max-start", "2", "--json")
+    readings = found["n_start"][0]["readings"]
+    expected = HelicalSymmetry(-1.2, 4.8).one_start_reductions(2)
+    assert [r["twist_deg"] for r in readings] == pytest.approx([s.twist_deg for s in expected], abs=1e-8)
+    assert [s["k"] for s in found["strands"]] == [1, 2]
+
+
+def test_convert_without_twist_has_no_pitch(ok):
+    found = ok("convert", "--twist", "0", "--rise", "4.8", "--json")["canonical"]
+    assert found["pitch_A"] is None
+    assert found["hand"] == 0
+    assert "infinite" in ok("convert", "--twist", "0", "--rise", "4.8")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        ([], "found none of them"),
+        (["--twist", "5"], "found --twist; give either"),
+        (["--twist", "5", "--rise", "1", "--pitch", "3", "--subunits-per-turn", "2"], "give either"),
+        (["--twist", "5", "--rise", "-1"], "--rise: found -1.0"),
+        (["--twist", "nan", "--rise", "1"], "--twist: found nan"),
+        (["--twist", "5", "--rise", "1", "--point-group", "T"], "--point-group: found 'T'"),
+        (["--twist", "5", "--rise", "1", "--hand", "left"], "--hand: found it beside --twist"),
+        (["--pitch", "5", "--subunits-per-turn", "0"], "--subunits-per-turn: found 0"),
+        (["--pitch", "5", "--subunits-per-turn", "2", "--hand", "up"], "--hand: found 'up'"),
+    ],
+)
+def test_convert_refuses_bad_values(fails, arguments, expected):
+    assert expected in fails("convert", *arguments)
+    assert expected in fails("convert", *arguments, "--json")
+
+
+# --- fsc --------------------------------------------------------------------------------------------
+
+
+def test_fsc_json_and_files(ok, simulated, tmp_path):
+    halves = simulated / "half1.mrc", simulated / "half2.mrc"
+    found = ok("fsc", *halves, "--out", tmp_path / "new" / "folder", "--json")
+    assert [c["label"] for c in found["curves"]] == ["unmasked", "spherical"]
+    # The half maps' FSC is expected to cross where the simulation says, within its cylinder; the sphere is wider.
+    expected = json.loads((simulated / "truth.json").read_text())["half_map_fsc_0143_A"]
+    spherical = found["curves"][1]["crossings"][0]["resolution_A"]
+    assert spherical == pytest.approx(expected, rel=0.25)
+    names = {p.name for p in (tmp_path / "new" / "folder").iterdir()}
+    assert names == {"fsc.json", "fsc.csv", "fsc.png"}
+    assert json.loads((tmp_path / "new" / "folder" / "fsc.json").read_text()) == found
+
+
+def test_fsc_table_for_people(run, tmp_path):
+    first = write_noise(tmp_path / "a.mrc")
+    found = run("fsc", first, first)
+    assert found.exit_code == 0
+    assert "unmasked" in found.stdout
+    assert "same up to scale" in found.stderr
+    assert "same up to scale" not in found.stdout
+
+
+def test_fsc_with_mask_and_pixel_size(ok, simulated, tmp_path):
+    mask = tmp_path / "mask.mrc"
+    write_volume(mask, Volume(np.ones((64, 64, 64)), 1.25))
+    halves = simulated / "half1.mrc", simulated / "half2.mrc"
+    found = ok("fsc", *halves, "--mask", mask, "--pixel-size", "1.25", "--json")
+    unmasked, _, masked = found["curves"]
+    assert masked["fsc"] == pytest.approx(unmasked["fsc"], abs=1e-6)
+    assert max(masked["freq_per_A"]) == pytest.approx(0.4)
+
+
+def test_fsc_bad_input(fails, tmp_path):
+    first = write_noise(tmp_path / "a.mrc")
+    other = write_noise(tmp_path / "b.mrc", shape=(16, 16, 18))
+    assert "half2: found shape" in fails("fsc", first, other)
+    assert "there is no such file" in fails("fsc", first, tmp_path / "c.mrc", "--json")
+    assert "this is a folder" in fails("fsc", first, tmp_path)
+
+
+def test_results_are_not_overwritten_unasked(ok, fails, tmp_path):
+    first, second = write_noise(tmp_path / "a.mrc", 0), write_noise(tmp_path / "b.mrc", 1)
+    mine = tmp_path / "fsc.csv"
+    mine.write_text("mine")
+    message = fails("fsc", first, second, "--out", tmp_path)
+    assert "fsc.csv" in message
+    assert "--overwrite" in message
+    assert mine.read_text() == "mine"
+    assert not (tmp_path / "fsc.json").exists()
+    ok("fsc", first, second, "--out", tmp_path, "--overwrite")
+    assert mine.read_text() != "mine"
+
+
+def test_a_file_where_a_folder_is_needed(fails, tmp_path):
+    first, second = write_noise(tmp_path / "a.mrc", 0), write_noise(tmp_path / "b.mrc", 1)
+    (tmp_path / "out").write_text("")
+    assert "this is a file" in fails("fsc", first, second, "--out", tmp_path / "out")
+
+
+# --- simulate ---------------------------------------------------------------------------------------
+
+
+def test_simulate_writes_maps_and_truth(simulated):
+    assert {p.name for p in simulated.iterdir()} == {"map.mrc", "half1.mrc", "half2.mrc", "truth.json"}
+    volume = read_volume(simulated / "map.mrc")
+    assert volume.shape == (64, 64, 64)
+    assert volume.pixel_size_A == pytest.approx(2.5)
+    truth = json.loads((simulated / "truth.json").read_text())
+    assert (truth["twist_deg"], truth["rise_A"]) == (TWIST, RISE)
+
+
+def test_simulate_refuses_bad_values_and_existing_files(fails, simulated, tmp_path):
+    options = ["--twist", "30", "--rise", "10", "--box", "32", "--pixel-size", "3", "--resolution", "9"]
+    assert "map.mrc: the file exists" in fails("simulate", "builtin", *options, "--out", simulated)
+    assert "missing.pdb" in fails("simulate", tmp_path / "missing.pdb", *options, "--out", tmp_path)
+    bad = [*options[:-4], "--pixel-size", "-3", "--resolution", "9"]
+    assert "--pixel-size: found -3" in fails("simulate", "builtin", *bad, "--out", tmp_path, "--json")
+
+
+# --- lab --------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def tutorials(tmp_path):
+    source = tmp_path / "installed"
+    (source / "figures").mkdir(parents=True)
+    (source / ".ipynb_checkpoints").mkdir()
+    (source / ".ipynb_checkpoints" / "01-checkpoint.ipynb").write_text("{}")
+    (source / "01_find.ipynb").write_text('{"cells": []}')
+    (source / "figures" / "helix.png").write_bytes(b"png")
+    return source
+
+
+@pytest.fixture
+def started(monkeypatch, tutorials):
+    """What would have been executed."""
+    calls = []
+    monkeypatch.setattr(_lab, "find_tutorials", lambda: tutorials)
+    monkeypatch.setattr(os, "execv", lambda program, command: calls.append((program, command)))
+    return calls
+
+
+def test_lab_copies_the_tutorials_and_starts_jupyter_there(ok, started, tmp_path):
+    target = tmp_path / "new folder"
+    ok("lab", target, "--no-browser", "--port", "8899")
+    files = {p.relative_to(target).as_posix() for p in target.rglob("*") if p.is_file()}
+    assert files == {"01_find.ipynb", "figures/helix.png"}
+    program, command = started[0]
+    assert program == sys.executable
+    assert command[1:3] == ["-m", "jupyterlab"]
+    assert f"--ServerApp.root_dir={target}" in command
+    assert "--no-browser" in command
+    assert "--port=8899" in command
+
+
+def test_lab_keeps_what_the_user_edited(run, started, tutorials, tmp_path):
+    target = tmp_path / "mine"
+    assert "note" not in run("lab", target).stderr
+    assert "note" not in run("lab", target).stderr  # nothing was edited
+    (target / "01_find.ipynb").write_text("my work")
+    found = run("lab", target)
+    assert found.exit_code == 0
+    assert "01_find.ipynb differs" in found.stderr
+    assert (target / "01_find.ipynb").read_text() == "my work"
+    run("lab", target, "--overwrite")
+    assert (target / "01_find.ipynb").read_text() == '{"cells": []}'
+    assert len(started) == 4
+
+
+def test_lab_default_folder_and_errors(ok, fails, started, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    ok("lab")
+    assert (tmp_path / "helixlab-tutorials" / "01_find.ipynb").exists()
+    (tmp_path / "file").write_text("")
+    assert "this is a file" in fails("lab", tmp_path / "file")
+
+
+def test_tutorials_are_found_in_a_wheel_and_in_a_checkout(monkeypatch, tmp_path):
+    class Spec:
+        submodule_search_locations = (str(tmp_path / "widgets" / "helixlab_widgets"),)
+
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: Spec())
+    package = tmp_path / "widgets" / "helixlab_widgets"
+    with pytest.raises(ValueError, match="found no tutorial"):
+        _lab.find_tutorials()
+    checkout, wheel = tmp_path / "notebooks", package / "notebooks"
+    for folder in (checkout, wheel):
+        folder.mkdir(parents=True)
+        (folder / "01.ipynb").write_text("{}")
+        assert _lab.find_tutorials() == folder
+
+
+# --- search settings --------------------------------------------------------------------------------
+
+
+def test_every_search_setting_has_an_option(ok):
+    from helixlab.search.settings import SearchSettings
+
+    listed = ok("search", "--help")
+    for field in SearchSettings.model_fields:
+        assert FIELD_OPTIONS[field] in listed
