@@ -13,6 +13,10 @@ from helixlab.simulate.density import band_limit_per_A, lowpass_weights
 FSC_THRESHOLD = 0.143
 """Half-map FSC at which a map's resolution is quoted; Rosenthal & Henderson (2003), doi:10.1016/j.jmb.2003.07.013."""
 
+_NEARBY_LEVELS = (1 / 1.1, 1.0, 1.1)
+"""A shell of a filament's transform holds some hundred independent terms: its FSC scatters as if the noise level
+were this uncertain."""
+
 
 @dataclass(frozen=True)
 class HalfMapNoise:
@@ -81,7 +85,7 @@ def choose_noise(
     if sd == 0:
         return HalfMapNoise(0.0, lowpass_A)
     freq_per_A, ratio = signal_to_noise(truth, mask, lowpass_A=lowpass_A)
-    return HalfMapNoise(float(sd), lowpass_A, _first_crossing_A(freq_per_A, ratio / (ratio + sd**2)))
+    return HalfMapNoise(float(sd), lowpass_A, _first_crossing_A(freq_per_A, _expected_fsc(ratio, sd)))
 
 
 def noise_for_fsc(
@@ -112,15 +116,15 @@ def noise_for_fsc(
     Raises
     ------
     HelixLabError
-        If the map has no shell at that resolution, or no signal up to it.
+        If the box has no shell at that resolution, or the map no signal.
 
     Notes
     -----
-    With signal power S(s) and noise power σ²N(s) per half map, both within the mask, FSC = S/(S + σ²N), so that
-    FSC = 0.143 gives σ² = (1/0.143 − 1) S/N. S of a helix dips between its layer lines: the lowest S/N up to the
-    given resolution counts, so that the FSC stays at or above 0.143 up to there. Where a dip sets the level, the
-    FSC touches 0.143 in the dip and falls below it for good later than asked; the curve to be expected is that of
-    :func:`signal_to_noise`.
+    With signal power S(s) and noise power σ²N(s) per half map, both within the mask, FSC = S/(S + σ²N). S of a
+    helix dips between its layer lines, so that the frequency at which the FSC first falls below 0.143 jumps where
+    a growing σ takes the FSC of a dip below 0.143, and some resolutions cannot be had. Of levels 2% apart the one
+    is taken whose crossing, and those at 10% more and 10% less noise, lie nearest to the resolution asked for:
+    far from a jump where possible. The crossing that results is in :class:`HalfMapNoise`.
 
     Examples
     --------
@@ -135,12 +139,18 @@ def noise_for_fsc(
             f"fsc_resolution_A: found {fsc_resolution_A}; the box resolves {1 / freq_per_A[1]:.1f} to "
             f"{1 / freq_per_A[-1]:.1f} Å. Choose a value between."
         )
-    lowest = np.minimum.accumulate(ratio[1:])
-    at = float(np.interp(1 / fsc_resolution_A, freq_per_A[1:], lowest))
-    sd = math.sqrt((1 / FSC_THRESHOLD - 1) * at)
-    if not sd > 1e-6:
-        raise HelixLabError(f"fsc_resolution_A: found {fsc_resolution_A}; the map has no signal up to there.")
-    return sd
+    finite = ratio[1:][np.isfinite(ratio[1:]) & (ratio[1:] > 1e-12)]
+    if not len(finite):
+        raise HelixLabError("fsc_resolution_A: the map has no signal within the filament's mask; check the model.")
+    low, high = (math.sqrt((1 / FSC_THRESHOLD - 1) * x) for x in (finite.min(), finite.max()))
+    levels = low * 1.02 ** np.arange(math.ceil(math.log(high / low) / math.log(1.02)) + 1)
+    miss = np.zeros(len(levels))
+    for factor in _NEARBY_LEVELS:
+        crossings_A = [
+            _first_crossing_A(freq_per_A, _expected_fsc(ratio, factor * sd)) or 1 / freq_per_A[-1] for sd in levels
+        ]
+        miss += np.abs(np.log(np.array(crossings_A) / fsc_resolution_A))
+    return float(levels[np.argmin(miss)])
 
 
 def signal_to_noise(
@@ -161,8 +171,8 @@ def signal_to_noise(
     freq_per_A : float64 array, shape (s,)
         Centres of the shells, 0 to Nyquist, one step of 1/(longest edge) apart.
     ratio : float64 array, shape (s,)
-        Mean |F(mask·map)|² over σ⁻²·mean |F(mask·noise)|², smoothed over three shells. The FSC to be expected of
-        two half maps with noise of standard deviation σ is ratio/(ratio + σ²).
+        Mean |F(mask·map)|² over mean |F(mask·noise)|². The FSC to be expected of two half maps with noise of
+        standard deviation σ is ratio/(ratio + σ²).
     """
     freq = _frequencies(truth)
     step_per_A = 1.0 / max(truth.extent_A)
@@ -181,8 +191,7 @@ def signal_to_noise(
         noise /= np.sum(filtered * twice) / np.sum(twice)
     with np.errstate(divide="ignore"):
         ratio = np.where(noise > 0, signal / noise, np.inf)
-    padded = np.concatenate([ratio[:1], ratio, ratio[-1:]])
-    return np.arange(count) * step_per_A, (padded[:-2] + padded[1:-1] + padded[2:]) / 3
+    return np.arange(count) * step_per_A, ratio
 
 
 def white_noise(like: Volume, noise: HalfMapNoise, seed: int | tuple[int, ...]) -> Float[np.ndarray, "z y x"]:
@@ -247,6 +256,12 @@ def _frequencies(volume: Volume) -> Float[np.ndarray, "z y x"]:
     fz, fy = np.fft.fftfreq(nz, volume.pixel_size_A), np.fft.fftfreq(ny, volume.pixel_size_A)
     fx = np.fft.rfftfreq(nx, volume.pixel_size_A)
     return np.sqrt(fz[:, None, None] ** 2 + fy[:, None] ** 2 + fx**2)
+
+
+def _expected_fsc(ratio: np.ndarray, sd: float) -> np.ndarray:
+    """S/(S + σ²N), 0 where there is no signal and 1 where there is no noise."""
+    with np.errstate(divide="ignore"):
+        return 1.0 / (1.0 + sd**2 / ratio)
 
 
 def _first_crossing_A(freq_per_A: np.ndarray, fsc: np.ndarray) -> float | None:
