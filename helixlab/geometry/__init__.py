@@ -2,6 +2,14 @@
 
 from helixlab.geometry.grids import axis_coordinates
 from helixlab.geometry.lattice import LayerLine, lattice_points, layer_lines
+from helixlab.geometry.pose import (
+    cryosparc_to_relion_pose,
+    euler_to_matrix,
+    matrix_to_euler,
+    matrix_to_rotation_vector,
+    relion_to_cryosparc_pose,
+    rotation_vector_to_matrix,
+)
 from helixlab.geometry.symmetry import HelicalSymmetry, parse_point_group, rotation_about_z, wrap_deg
 from helixlab.geometry.volume import Volume
 
@@ -10,9 +18,15 @@ __all__ = [
     "LayerLine",
     "Volume",
     "axis_coordinates",
+    "cryosparc_to_relion_pose",
+    "euler_to_matrix",
     "lattice_points",
     "layer_lines",
+    "matrix_to_euler",
+    "matrix_to_rotation_vector",
     "parse_point_group",
+    "relion_to_cryosparc_pose",
     "rotation_about_z",
+    "rotation_vector_to_matrix",
     "wrap_deg",
 ]
