@@ -22,7 +22,7 @@ BAD_INPUT = 2
 
 
 def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
-    """Turn a command's HelixLabError or file-system error into a message and exit code 2.
+    """Turn a command's HelixLabError, file-system or memory error into a message and exit code 2.
 
     Warnings raised while it runs become lines on stderr. With the command's ``json_output`` an error is also the one
     JSON object on stdout.
@@ -36,7 +36,7 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
         except BrokenPipeError:
             # The reader of stdout has gone (``helixlab ... | head``): there is nobody left to tell.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        except (HelixLabError, OSError) as error:
+        except (HelixLabError, OSError, MemoryError) as error:
             message = in_option_words(_message_of(error))
             if kwargs.get("json_output"):
                 print_json({"error": message})
@@ -116,7 +116,10 @@ def make_folder(folder: Path) -> Path:
     return folder
 
 
-def _message_of(error: HelixLabError | OSError) -> str:
+def _message_of(error: HelixLabError | OSError | MemoryError) -> str:
+    if isinstance(error, MemoryError):
+        wanted = f" ({error})" if str(error) else ""
+        return f"the computer has not enough memory for this{wanted}; use a smaller box or a coarser pixel size."
     if isinstance(error, OSError):
         place = error.filename if error.filename is not None else "file system"
         return f"{place}: {error.strerror or error}. Check the disk and permissions."

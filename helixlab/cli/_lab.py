@@ -35,6 +35,10 @@ def lab(
     command = [sys.executable, "-m", "jupyterlab", f"--ServerApp.root_dir={folder.absolute()}"]
     command += ["--no-browser"] if no_browser else []
     command += [f"--port={port}"] if port is not None else []
+    if hasattr(os, "geteuid") and os.geteuid() == 0:
+        # In a container there is often no other user, and Jupyter refuses to start for this one unless told.
+        typer.echo("note: you are root, so that every notebook is too; JupyterLab is told to allow it.", err=True)
+        command.append("--allow-root")
     os.execv(sys.executable, command)
 
 

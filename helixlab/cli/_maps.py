@@ -48,9 +48,8 @@ def info(
     if json_output:
         print_json(described)
         return
-    width = max(len(str(key)) for key in described)
-    for key, value in described.items():
-        typer.echo(f"{key:<{width}}  {_as_text(value)}")
+    for line in _lines_of(described):
+        typer.echo(line)
 
 
 @reports_errors
@@ -165,10 +164,26 @@ def _write_fsc(files: list[Path], folder: Path, result: "FSCResult", overwrite: 
     write_fsc_png(png_file, result.curves, overwrite=overwrite)
 
 
+def _lines_of(described: dict[str, Any], indent: str = "") -> list[str]:
+    """A description as lines of name and value; what is nested is indented, one line for each item of a list."""
+    width = max(map(len, described), default=0)
+    lines = []
+    for name, value in described.items():
+        if isinstance(value, dict):
+            lines += [f"{indent}{name}", *_lines_of(value, indent + "  ")]
+        elif isinstance(value, list) and value and isinstance(value[0], dict):
+            lines.append(f"{indent}{name}")
+            lines += [f"{indent}  " + ", ".join(f"{k} {_as_text(v)}" for k, v in item.items()) for item in value]
+        else:
+            lines.append(f"{indent}{name:<{width}}  {_as_text(value)}")
+    return lines
+
+
 def _as_text(value: Any) -> str:
-    """A value of a description on one line."""
-    if isinstance(value, dict):
-        return ", ".join(f"{key} {_as_text(item)}" for key, item in value.items())
+    if value is None or value in ([], (), ""):
+        return "none"
+    if isinstance(value, bool):
+        return "yes" if value else "no"
     if isinstance(value, list | tuple):
-        return " ".join(_as_text(item) for item in value)
+        return ", ".join(_as_text(item) for item in value)
     return f"{value:.6g}" if isinstance(value, float) else str(value)

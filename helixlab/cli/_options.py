@@ -45,8 +45,14 @@ FIELD_OPTIONS = {
     "pixel_size_A": "--pixel-size",
     "resolution_A": "--resolution",
     "z_fraction": "--z-fraction",
+    "fsc_resolution_A": "--fsc-resolution",
+    "tilt_deg": "--tilt",
+    "offset_px": "--offset",
 }
 """Names in the library's messages and the options by which a user of the command line gives them."""
+
+_PLAIN_WORDS = re.compile(r"^(box|noise|seed|mask)(?=: )")
+"""Fields that are plain words too: they are options only where they name what a message is about."""
 
 _FIELD = re.compile(r"(?<![\w.\"'])(" + "|".join(map(re.escape, FIELD_OPTIONS)) + r")(?![\w\"'])")
 
@@ -64,4 +70,5 @@ def in_option_words(message: str) -> str:
     message = " ".join(message.split())
     message = re.sub(r"read_volume\(path, pixel_size_A=([\d.]+)\)", r"--pixel-size \1", message)
     message = re.sub(r"overwrite=True", "--overwrite", message)
+    message = _PLAIN_WORDS.sub(r"--\1", message)
     return _FIELD.sub(lambda found: FIELD_OPTIONS[found[1]], message)
