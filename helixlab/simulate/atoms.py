@@ -17,8 +17,9 @@ from helixlab.errors import FileFormatError, HelixLabError
 from helixlab.geometry import HelicalSymmetry
 from helixlab.simulate.screw import MAX_PAIR_RMS_A, ScrewFit, Trace, fit_screw_to_traces
 
-_CLASH_A = 1.9
-"""Cα or P atoms of different chains are at least 3 Å apart; closer than this, two copies fill one place."""
+_CLASH_A = 2.7
+"""Cα or P atoms of different chains are at least 3 Å apart; closer than this, two copies fill one place. Of two
+proteins that interpenetrate, nearly half of the Cα atoms are that close (one Cα per 135 Å³)."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +117,7 @@ def read_atomic_unit(
     path: str | Path,
     *,
     symmetry: HelicalSymmetry | None = None,
-    chains: tuple[str, ...] | list[str] | None = None,
+    chains: str | tuple[str, ...] | list[str] | None = None,
     axis_xy_A: tuple[float, float] | Literal["auto"] | None = "auto",
 ) -> AtomicUnit:
     """Read the asymmetric unit of a filament from an atomic model.
@@ -128,8 +129,8 @@ def read_atomic_unit(
     symmetry : HelicalSymmetry, optional
         Copies under this symmetry are left out: of the chains that its operators relate, directly or through
         others, the one nearest to the middle of the model stays. Without it every chain is kept.
-    chains : sequence of str, optional
-        Keep these chains, whatever their relation.
+    chains : str or sequence of str, optional
+        Keep this chain or these, whatever their relation.
     axis_xy_A : (x, y), "auto" or None
         Where the helical axis passes, parallel to z. None: x = y = 0. "auto": the axis of the screw that relates
         the file's chains, if they are copies under ``symmetry`` (any screw, without one); else the axis of
@@ -154,6 +155,7 @@ def read_atomic_unit(
     exactly under 197.745°/9.15 Å, of which no operator takes one chain to another.
     """
     path = Path(path)
+    chains = (chains,) if isinstance(chains, str) else chains
     structure = _read_structure(path)
     named = {chain.name for chain in structure[0]}
     if chains is not None and not set(chains) <= named:

@@ -87,7 +87,7 @@ def simulate_helix(
     tilt_deg: float = 0.0,
     tilt_azimuth_deg: float = 0.0,
     outer_radius_A: float | None = None,
-    chains: tuple[str, ...] | list[str] | None = None,
+    chains: str | tuple[str, ...] | list[str] | None = None,
     axis_xy_A: tuple[float, float] | Literal["auto"] | None = "auto",
 ) -> SimulatedMap:
     """Simulate the density map of a filament.
@@ -256,7 +256,7 @@ def _assemble(
 def _unit_from(
     model: str | Path | AtomicUnit,
     symmetry: HelicalSymmetry,
-    chains: tuple[str, ...] | list[str] | None,
+    chains: str | tuple[str, ...] | list[str] | None,
     axis_xy_A: tuple[float, float] | Literal["auto"] | None,
 ) -> AtomicUnit:
     is_file = not isinstance(model, AtomicUnit) and str(model) != "builtin"

@@ -219,7 +219,7 @@ def white_noise(like: Volume, noise: HalfMapNoise, seed: int | tuple[int, ...]) 
     values = np.random.default_rng(seed).standard_normal(like.shape, np.float32)
     if noise.lowpass_A is not None:
         weights = lowpass_weights(_frequencies(like), noise.lowpass_A, like.pixel_size_A)
-        values = np.fft.irfftn(np.fft.rfftn(values) * weights, like.shape)
+        values = np.fft.irfftn(np.fft.rfftn(values) * weights, like.shape, axes=(0, 1, 2))
         values /= values.std()
     return (noise.sd * values).astype(np.float32)
 
