@@ -3,12 +3,12 @@
 import bz2
 import contextlib
 import gzip
+import io
 import os
 import secrets
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO, cast
 
 from helixlab.errors import FileFormatError, HelixLabError
 
@@ -23,7 +23,6 @@ FOREIGN_ERRORS = (
     EOFError,
     ValueError,
     RuntimeError,
-    TypeError,
     KeyError,
     IndexError,
     ArithmeticError,
@@ -32,7 +31,7 @@ FOREIGN_ERRORS = (
     UnicodeError,
     SyntaxError,
 )
-"""What the libraries under the readers raise for a damaged file."""
+"""What the libraries under the readers raise for a damaged file. A TypeError is our own mistake, and stays one."""
 
 
 def check_readable(path: str | os.PathLike[str], kind: str) -> Path:
@@ -78,16 +77,16 @@ def compression_of(path: Path) -> str | None:
     return "bzip2" if start == b"BZh" else None
 
 
-def open_stream(path: Path, compression: str | None) -> BinaryIO:
+def open_stream(path: Path, compression: str | None) -> io.BufferedIOBase:
     """The decompressed bytes of a file, as a stream."""
     if compression == "gzip":
-        return cast(BinaryIO, gzip.open(path, "rb"))
+        return gzip.open(path, "rb")
     if compression == "bzip2":
-        return cast(BinaryIO, bz2.open(path, "rb"))
+        return bz2.open(path, "rb")
     return path.open("rb")
 
 
-def read_at_most(stream: BinaryIO, n_bytes: int) -> bytearray:
+def read_at_most(stream: io.BufferedIOBase, n_bytes: int) -> bytearray:
     """Up to ``n_bytes`` from a stream; what is allocated follows what the stream holds."""
     content = bytearray()
     while len(content) < n_bytes:

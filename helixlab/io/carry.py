@@ -110,7 +110,10 @@ def _guessed_type(values: np.ndarray) -> str:
 
 
 def _plain_dtype(text: str) -> np.dtype:
-    dtype = np.dtype(text)
+    try:
+        dtype = np.dtype(text)
+    except TypeError as err:
+        raise ValueError(f"type {text!r} is none of numpy's") from err
     if dtype.kind not in "buifcSU":
         raise ValueError(f"type {text!r} is neither number nor text")
     return dtype
