@@ -1,1 +1,24 @@
 """From a map to its helical symmetry."""
+
+from helixlab.search.alignment import align_axis
+from helixlab.search.axis import AxisReport
+from helixlab.search.filament import Filament, prepare_filament
+from helixlab.search.landscape import Landscape, compute_landscape, score_pitch_plane, search_axes
+from helixlab.search.pipeline import search_symmetry
+from helixlab.search.result import Candidate, SearchResult
+from helixlab.search.settings import SearchSettings
+
+__all__ = [
+    "AxisReport",
+    "Candidate",
+    "Filament",
+    "Landscape",
+    "SearchResult",
+    "SearchSettings",
+    "align_axis",
+    "compute_landscape",
+    "prepare_filament",
+    "score_pitch_plane",
+    "search_axes",
+    "search_symmetry",
+]

@@ -1,0 +1,133 @@
+"""Straightening a map before its symmetry is known: axis and screw are found together."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from helixlab.geometry import HelicalSymmetry, Volume, parse_point_group
+from helixlab.search.axis import NEGLIGIBLE_PX, Axis, AxisReport, axis_from_mass, refine_axis, straighten_volume
+from helixlab.search.filament import Filament, prepare_filament
+from helixlab.search.landscape import compute_landscape, search_axes
+from helixlab.search.peaks import Peak, refined_peaks
+from helixlab.search.settings import SearchSettings
+from helixlab.search.verdict import base_screw
+
+_COARSE_A = 12.0
+"""Resolution of the first fit: it finds an axis several Å away."""
+
+_ROUNDS = 3
+
+
+@dataclass(frozen=True, eq=False)
+class Alignment:
+    """A filament about its own axis."""
+
+    filament: Filament
+    axis: Axis
+    report: AxisReport
+
+    @property
+    def description(self) -> str:
+        """Where the axis was, in words."""
+        x_A, y_A = self.report.offset_A
+        return f"{math.hypot(x_A, y_A):.1f} Å off the centre (x {x_A:.1f}, y {y_A:.1f}) and {self.report.tilt_deg:.2f}° off z"
+
+
+def align_axis(volume: Volume, symmetry: HelicalSymmetry | None = None) -> tuple[Volume, AxisReport]:
+    """Bring a filament's helical axis onto z through the centre of the box.
+
+    Parameters
+    ----------
+    volume : Volume
+        A filament whose axis is within about 5° of z and 10 voxels of the centre.
+    symmetry : HelicalSymmetry, optional
+        Its symmetry, if known; otherwise found on the way.
+
+    Returns
+    -------
+    aligned : Volume
+        Resampled by cubic splines; the very same map if its axis was within a tenth of a voxel of its place.
+    report : AxisReport
+
+    Raises
+    ------
+    HelixLabError
+        If the map is constant or smaller than 16 voxels.
+    """
+    settings = SearchSettings()
+    filament = prepare_filament(volume)
+    peaks = _scan(filament, settings) if symmetry is None else [Peak(symmetry, 1.0)]
+    alignment = aligned_filament(volume, None, filament, peaks, settings)
+    if not alignment.report.was_moved:
+        return volume, alignment.report
+    return straighten_volume(volume, alignment.axis), alignment.report
+
+
+def aligned_filament(
+    volume: Volume,
+    half2: Volume | None,
+    filament: Filament,
+    peaks: Sequence[Peak],
+    settings: SearchSettings,
+) -> Alignment:
+    """The filament about the axis that gives its screws the best score.
+
+    The axis is refined from where it is expected (z through the centre) and, if that moves it, from the line
+    through the sections' centres of mass as well; the start that ends with the better score wins. Half maps are
+    moved alike.
+    """
+    total = volume if half2 is None else volume.with_data((volume.data + half2.data) / 2)
+    straight = Alignment(filament, Axis(), Axis().report(was_moved=False))
+    best_score = _best_score(filament, peaks)
+    if peaks:
+        axis, _, _ = refine_axis(total, base_screw(filament, peaks), Axis(), outer_radius_A=filament.outer_radius_A)
+        if axis.distance_px(total) < NEGLIGIBLE_PX:
+            return straight
+    best = straight
+    for start in (Axis(), axis_from_mass(total)):
+        axis, moved, score = _climb(total, volume, half2, start, settings)
+        # Moving costs a resampling: it must pay.
+        if moved is not None and score > best_score + 2e-3:
+            best, best_score = Alignment(moved, axis, axis.report(was_moved=True)), score
+    return best
+
+
+def _climb(
+    total: Volume, volume: Volume, half2: Volume | None, start: Axis, settings: SearchSettings
+) -> tuple[Axis, Filament | None, float]:
+    """Refine the axis, coarsely first, and prepare the filament about it."""
+    axis, filament, peaks = start, None, []
+    for round_ in range(_ROUNDS):
+        filament = _about(axis, volume, half2, settings)
+        peaks = _scan(filament, settings)
+        if not peaks:
+            return axis, None, -1.0
+        screw = base_screw(filament, peaks)
+        low_pass_A = max(_COARSE_A, 4 * volume.pixel_size_A) if round_ == 0 else None
+        new, _, _ = refine_axis(total, screw, axis, outer_radius_A=filament.outer_radius_A, low_pass_A=low_pass_A)
+        change = Axis(new.x_A - axis.x_A, new.y_A - axis.y_A, new.lean_x - axis.lean_x, new.lean_y - axis.lean_y)
+        if new.distance_px(total) > min(total.shape) / 4:
+            return axis, None, -1.0
+        axis = new
+        if change.distance_px(total) < NEGLIGIBLE_PX:
+            break
+    filament = _about(axis, volume, half2, settings)
+    return axis, filament, _best_score(filament, _scan(filament, settings))
+
+
+def _about(axis: Axis, volume: Volume, half2: Volume | None, settings: SearchSettings) -> Filament:
+    maps = [straighten_volume(m, axis) if axis != Axis() else m for m in (volume, half2) if m is not None]
+    return prepare_filament(*maps, inner_radius_A=settings.inner_radius_A, outer_radius_A=settings.outer_radius_A)
+
+
+def _scan(filament: Filament, settings: SearchSettings) -> list[Peak]:
+    _, order = parse_point_group("C1" if settings.point_group == "auto" else settings.point_group)
+    axes = search_axes(filament, settings.twist_range_deg, settings.rise_range_A)
+    return refined_peaks(filament, compute_landscape(filament, *axes, cyclic_order=order), f"C{order}")
+
+
+def _best_score(filament: Filament, peaks: Sequence[Peak]) -> float:
+    if not peaks:
+        return -1.0
+    screw = base_screw(filament, peaks)
+    return next(p.score for p in peaks if p.symmetry is screw)

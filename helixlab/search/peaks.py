@@ -1,0 +1,45 @@
+"""Maxima of a landscape, refined."""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+
+from helixlab.geometry import HelicalSymmetry, parse_point_group
+from helixlab.kernels.lags import refine_screws
+from helixlab.search.filament import Filament
+from helixlab.search.landscape import Landscape
+
+_ROUNDS = ((12, 256), (24, 64), (48, 64), (1024, 64))
+"""Copies compared, and peaks kept, in each round: more copies make narrower peaks, so they come step by step."""
+
+
+@dataclass(frozen=True)
+class Peak:
+    """A screw at a maximum of the score over all its copies."""
+
+    symmetry: HelicalSymmetry
+    score: float
+
+
+def refined_peaks(filament: Filament, landscape: Landscape, point_group: str = "C1") -> list[Peak]:
+    """The landscape's maxima refined over ever more copies, best first; empty if there are none."""
+    correlation = filament.folded(parse_point_group(point_group)[1])
+    twist, rise = landscape.peaks(_ROUNDS[0][1])
+    if not len(twist):
+        return []
+    score = np.empty(0)
+    for max_steps, keep in _ROUNDS:
+        pad = max(0, keep - len(twist))
+        fit = refine_screws(
+            correlation,
+            filament.limits,
+            jnp.asarray(np.pad(twist[:keep], (0, pad), mode="edge"), jnp.float32),
+            jnp.asarray(np.pad(rise[:keep], (0, pad), mode="edge"), jnp.float32),
+            jnp.float32(max_steps),
+        )
+        twist, rise, score = (np.asarray(a, float) for a in fit)
+        best = np.argsort(-score, kind="stable")
+        twist, rise, score = twist[best], rise[best], score[best]
+    rows = zip(twist, rise, score, strict=True)
+    return [Peak(HelicalSymmetry(t, r, point_group).canonical(), float(s)) for t, r, s in rows if r > 0]
