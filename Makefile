@@ -17,8 +17,9 @@ NOTEBOOKS := $(wildcard notebooks/*.ipynb)
 PYTEST_ARGS ?=
 LAB_DIR ?= helixlab-tutorials
 
-# An environment knows its own path: a checkout that was moved or copied needs a new one.
-ifneq ($(shell cat $(VENV)/.made-in 2>/dev/null),$(CURDIR))
+# An environment knows its own path and its Python's: a checkout that was moved or copied needs a new one, and so does
+# one whose Python is gone.
+ifneq ($(shell $(PY) -c '' 2>/dev/null && cat $(VENV)/.made-in 2>/dev/null),$(CURDIR))
 MOVED := FORCE
 endif
 
@@ -68,12 +69,12 @@ $(VENV)/.made-in: $(MOVED)
 	$(PIP) install --quiet -c constraints.txt pip
 	@printf '%s\n' '$(CURDIR)' > $@
 
-$(VENV)/.installed: pyproject.toml constraints.txt tools/hatch_notebooks.py | $(VENV)/.made-in
+$(VENV)/.installed: pyproject.toml constraints.txt tools/hatch_notebooks.py $(VENV)/.made-in
 	@echo "Installing HelixLab into $(VENV) (a few hundred MB the first time)"
 	$(PIP) install --quiet $(PIN) --editable .
 	@touch $@
 
-$(VENV)/.installed-dev: pyproject.toml constraints.txt tools/hatch_notebooks.py | $(VENV)/.made-in
+$(VENV)/.installed-dev: pyproject.toml constraints.txt tools/hatch_notebooks.py $(VENV)/.made-in
 	@echo "Installing HelixLab and its development tools into $(VENV) (a few hundred MB the first time)"
 	$(PIP) install --quiet $(PIN) --editable . --group dev
 	@touch $@ $(VENV)/.installed
