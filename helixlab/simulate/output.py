@@ -21,7 +21,7 @@ def write_simulation(
         Folder; made if it is missing.
     simulated : SimulatedMap
     overwrite : bool
-        Whether existing files may be replaced.
+        Whether existing files may be replaced; half maps of an earlier simulation are removed then.
 
     Returns
     -------
