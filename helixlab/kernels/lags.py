@@ -33,7 +33,7 @@ class LagLimits(NamedTuple):
     """Radius at which a turn is counted as an arc."""
 
 
-def is_used(limits: LagLimits, phi_deg: Float[Array, "*k"], z_A: Float[Array, "*k"]) -> Bool[Array, "*k"]:
+def is_used(limits: LagLimits, phi_deg: Float[Array, "*#k"], z_A: Float[Array, "*#k"]) -> Bool[Array, "*k"]:
     """Whether a lag is inside the overlap and apart from the origin."""
     arc_A = jnp.deg2rad((phi_deg + 180.0) % 360.0 - 180.0) * limits.radius_A
     return (jnp.abs(z_A) <= limits.max_z_A) & (arc_A**2 + z_A**2 >= limits.min_arc_A**2)
