@@ -1,5 +1,6 @@
 """The command line: what is on stdout, what on stderr, exit codes, and that nothing is overwritten unasked."""
 
+import csv
 import json
 import os
 import subprocess
@@ -364,6 +365,93 @@ def test_every_search_setting_has_an_option(ok):
     listed = ok("search", "--help")
     for field in SearchSettings.model_fields:
         assert FIELD_OPTIONS[field] in listed
+
+
+@pytest.mark.parametrize(
+    ("option", "values", "expected"),
+    [
+        ("--rise-range", ("5", "1"), "--rise-range: found 5.0 to 1.0"),
+        ("--rise-range", ("0", "5"), "--rise-range: found 0.0 to 5.0"),
+        ("--twist-range", ("10", "-10"), "--twist-range: found 10.0 to -10.0"),
+        ("--point-group", ("T",), "--point-group: found 'T'"),
+        ("--inner-radius", ("-3",), "--inner-radius: found -3.0"),
+        ("--max-candidates", ("0",), "--max-candidates: found 0"),
+    ],
+)
+def test_search_names_the_option_that_is_wrong(fails, simulated, option, values, expected):
+    assert expected in fails("search", simulated / "map.mrc", option, *values)
+
+
+@pytest.fixture(scope="session")
+def searched(simulated, tmp_path_factory):
+    """One search of the half maps: what it printed as JSON, and the folder that it wrote."""
+    folder = tmp_path_factory.mktemp("searched")
+    halves = [str(simulated / "half1.mrc"), "--half2", str(simulated / "half2.mrc")]
+    options = ["--twist-range", "-180", "180", "--rise-range", "3", "12", "--max-candidates", "4", "--no-align"]
+    found = CliRunner().invoke(cli.app, ["search", *halves, *options, "--out", str(folder), "--json"])
+    assert found.exit_code == 0, found.output
+    return json.loads(found.stdout), folder
+
+
+def test_search_json_holds_what_scripts_rely_on(searched):
+    found, _ = searched
+    assert {"candidates", "pairs_evaluated", "seconds", "warnings"} <= set(found)
+    best = found["candidates"][0]
+    promised = {
+        "twist_deg", "rise_A", "point_group", "score", "mse", "twist_se_deg", "rise_se_A", "pitch_A",
+        "subunits_per_turn", "hand", "equivalents",
+    }  # fmt: skip
+    assert promised <= set(best)
+    # Within five of the standard errors that it states itself.
+    assert best["twist_deg"] == pytest.approx(TWIST, abs=5 * best["twist_se_deg"])
+    assert best["rise_A"] == pytest.approx(RISE, abs=5 * best["rise_se_A"])
+    assert best["point_group"] == "C1"
+    assert best["hand"] == -1
+    assert len(found["candidates"]) <= 4
+
+
+def test_search_writes_tables_and_landscape(searched):
+    found, folder = searched
+    assert {p.name for p in folder.iterdir()} == {"search.json", "candidates.csv", "candidates.cs", "landscape.png"}
+    assert json.loads((folder / "search.json").read_text()) == found
+    with (folder / "candidates.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    with (folder / "candidates.cs").open("rb") as file:
+        table = np.load(file, allow_pickle=False)
+    twists = [c["twist_deg"] for c in found["candidates"]]
+    assert [float(row["twist_deg"]) for row in rows] == twists
+    assert table["twist_deg"].tolist() == twists
+    assert (folder / "landscape.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_search_does_not_start_when_its_files_exist(fails, searched, simulated):
+    _, folder = searched
+    assert "search.json: the file exists" in fails("search", simulated / "map.mrc", "--out", folder)
+
+
+def test_search_table_for_people(ok, simulated):
+    halves = simulated / "half1.mrc", "--half2", simulated / "half2.mrc"
+    listed = ok("search", *halves, "--rise-range", "3", "12", "--max-candidates", "4", "--no-align")
+    assert "rank" in listed
+    assert "left" in listed
+    assert "1 is the same as: twist 258." in listed
+
+
+# --- align --------------------------------------------------------------------------------------------
+
+
+def test_align_centres_the_axis(ok, tmp_path):
+    options = "--twist -101.1 --rise 5.13 --box 48 --pixel-size 3 --resolution 9 --offset 2 -1"
+    ok("simulate", "builtin", *options.split(), "--out", tmp_path)
+    found = ok("align", tmp_path / "map.mrc", "-o", tmp_path / "aligned.mrc", "--json")
+    # 2 and 1 voxels of 3 Å, found to a third of a voxel.
+    assert np.abs(found["offset_A"]) == pytest.approx([6.0, 3.0], abs=1.0)
+    assert found["output"] == str(tmp_path / "aligned.mrc")
+    density = read_volume(tmp_path / "aligned.mrc").data
+    x = y = np.arange(48) - 24.0
+    power = density.astype(np.float64) ** 2
+    centre_px = [(power.sum(axis=(0, 1)) @ x) / power.sum(), (power.sum(axis=(0, 2)) @ y) / power.sum()]
+    assert np.hypot(*centre_px) < 0.5
 
 
 # --- info -------------------------------------------------------------------------------------------
