@@ -45,7 +45,9 @@ def check(dist: Path) -> None:
     assert held == needed, f"{wheel.name}: missing {sorted(needed - held)}, unexpected {sorted(held - needed)}"
     with tarfile.open(sdist) as archive:
         held = {member.name.split("/", 1)[1] for member in archive.getmembers() if member.isfile()}
-    needed = sources | tracked("tests", "tools") | {"pyproject.toml", "constraints.txt", "Makefile", "README.md", "LICENSE"}
+    needed = sources | tracked(
+        "tests", "tools", "pyproject.toml", "constraints.txt", "Makefile", "README.md", "LICENSE"
+    )
     assert needed <= held, f"{sdist.name}: missing {sorted(needed - held)}"
     print(f"{wheel.name}, {sdist.name}: hold what they should")
 
