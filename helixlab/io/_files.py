@@ -6,6 +6,7 @@ import gzip
 import io
 import os
 import secrets
+import tokenize
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
@@ -30,6 +31,7 @@ FOREIGN_ERRORS = (
     zlib.error,
     UnicodeError,
     SyntaxError,
+    tokenize.TokenError,
 )
 """What the libraries under the readers raise for a damaged file. A TypeError is our own mistake, and stays one."""
 

@@ -15,7 +15,6 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from gemmi import cif
 
 from helixlab.errors import FileFormatError, HelixLabError
 from helixlab.io._files import translated
@@ -23,7 +22,7 @@ from helixlab.io.column_map import PARTICLE_COLUMNS
 from helixlab.io.cryosparc import table
 from helixlab.io.particles import ParticleStack
 from helixlab.io.relion import number_by_appearance
-from helixlab.io.star import StarBlock, StarFile, blocks_of, format_star, quoted, unquoted
+from helixlab.io.star import StarBlock, StarFile, format_star, parse_blocks, quoted, unquoted
 
 _CS_PREFIX = "_cs/"
 _CS_TYPES = "cs_fields"
@@ -197,7 +196,7 @@ def take_star_from_cs(path: Path, rows: np.ndarray) -> tuple[np.ndarray, StarFil
 def _with_layout(path: Path, layout: str, particles: StarBlock, optics: StarBlock) -> tuple[StarFile, str]:
     blocks: list[StarBlock] = []
     name = "particles"
-    for block in blocks_of(path, cif.read_string(layout)):
+    for block in parse_blocks(path, layout):
         if block.columns:
             blocks.append(block)
         elif block.name == "optics":

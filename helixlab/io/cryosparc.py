@@ -297,7 +297,7 @@ def _optics(path: Path | None, rows: np.ndarray) -> tuple[OpticsGroups, np.ndarr
     return optics, group.reshape(-1)
 
 
-def _alignment(names: Iterable[str]) -> str:
+def alignment_of(names: Iterable[str]) -> str:
     """Which alignment counts: the 3D one where there is one."""
     return "alignments2D" if "alignments3D/pose" not in names and "alignments2D/pose" in names else "alignments3D"
 
@@ -309,7 +309,7 @@ def _has_shape(rows: np.ndarray) -> bool:
 
 def _fields(path: Path | None, rows: np.ndarray, pixel_A: np.ndarray) -> dict[str, np.ndarray]:
     names = rows.dtype.names or ()
-    alignment = _alignment(names)
+    alignment = alignment_of(names)
     fields: dict[str, np.ndarray] = {}
     for column in PARTICLE_COLUMNS:
         name = column.cs.format(a=alignment) if column.cs else None

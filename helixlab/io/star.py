@@ -1,8 +1,8 @@
 """STAR files as they stand: blocks of named columns whose values are kept word for word.
 
-Parsed by gemmi's CIF reader (a STAR file as RELION writes it is a subset of CIF), ten times faster than by way of
-pandas, and without touching the text of a value. RELION reads loops line by line, which CIF does not: a row with too
-few or too many values is therefore refused here even where the loop's total happens to fit.
+Parsed by gemmi's CIF reader (a STAR file as RELION writes it is a subset of CIF), several times faster than by way
+of pandas, and without touching the text of a value. RELION reads loops line by line, which CIF does not: a row with
+too few or too many values is therefore refused here even where the loop's total happens to fit.
 """
 
 import os
@@ -20,6 +20,8 @@ from helixlab.io._files import check_readable, read_text, translated
 
 _KIND = "a STAR file"
 _BARE_WORD = re.compile(rb"[^\s\"'#;_$\[\]][^\s]*|\[[^\s]*")
+_BEYOND_ASCII = re.compile(rb"%|[\x80-\xff]")
+_ESCAPED = re.compile(rb"%([0-9A-F]{2})")
 _RESERVED = re.compile(rb"(?i)(data_.*|save_.*|loop_|stop_|global_)")
 
 
@@ -95,9 +97,7 @@ def read_star(path: str | os.PathLike[str]) -> StarFile:
     with translated(
         path, "The file is damaged or is no STAR file; each label may occur once and each row needs all values"
     ):
-        document = cif.read_string(text)
-        _check_rows(path, text, document)
-        blocks = tuple(blocks_of(path, document))
+        blocks = parse_blocks(path, text)
     version = re.search(r"(?m)^# version (\d+)\s*$", text)
     return StarFile(blocks, version[1] if version else None)
 
@@ -186,8 +186,32 @@ def _quote(value: bytes) -> bytes:
     )
 
 
-def blocks_of(path: Path, document: cif.Document) -> Iterable[StarBlock]:
-    """The blocks of a parsed file; one without any column is no loop."""
+def parse_blocks(path: Path, text: str) -> tuple[StarBlock, ...]:
+    """The blocks of a STAR file's text; one without any column is no loop. ``path`` is for messages."""
+    # CIF knows ASCII only, file names do not: other bytes go through the parser as %XX.
+    raw = text.encode()
+    document = cif.read_string(text if text.isascii() else _BEYOND_ASCII.sub(_escape, raw).decode())
+    _check_rows(path, raw, document)
+    blocks = tuple(_blocks(path, document))
+    return blocks if text.isascii() else tuple(_unescaped(block) for block in blocks)
+
+
+def _escape(match: re.Match[bytes]) -> bytes:
+    return b"%%%02X" % match[0][0]
+
+
+def _unescaped(block: StarBlock) -> StarBlock:
+    def back(value: bytes) -> bytes:
+        return _ESCAPED.sub(lambda match: bytes([int(match[1], 16)]), value)
+
+    columns = {
+        back(label.encode()).decode(): np.array([back(v) for v in values.tolist()], "S")
+        for label, values in block.columns.items()
+    }
+    return StarBlock(back(block.name.encode()).decode(), columns, block.is_loop)
+
+
+def _blocks(path: Path, document: cif.Document) -> Iterable[StarBlock]:
     for block in document:
         loops = [item.loop for item in block if item.loop is not None]
         pairs = [cast("tuple[str, str]", item.pair) for item in block if item.pair is not None]
@@ -211,9 +235,9 @@ def _as_bytes(path: Path, values: list[str]) -> np.ndarray:
     return np.array(encoded, dtype="S") if encoded else np.zeros(0, "S1")
 
 
-def _check_rows(path: Path, text: str, document: cif.Document) -> None:
+def _check_rows(path: Path, content: bytes, document: cif.Document) -> None:
     """Each line of a loop must hold one value per label."""
-    raw = np.frombuffer(text.encode(), np.uint8)
+    raw = np.frombuffer(content, np.uint8)
     starts_word = np.empty(len(raw), bool)
     is_space = raw <= 32
     starts_word[0] = not is_space[0]

@@ -16,7 +16,15 @@ from helixlab.io.carry import (
     take_star_from_cs,
 )
 from helixlab.io.column_map import PARTICLE_COLUMNS
-from helixlab.io.cryosparc import cs_bytes, cs_from_stack, join_passthrough, read_cs, render_cs, stack_from_cs
+from helixlab.io.cryosparc import (
+    alignment_of,
+    cs_bytes,
+    cs_from_stack,
+    join_passthrough,
+    read_cs,
+    render_cs,
+    stack_from_cs,
+)
 from helixlab.io.particles import ParticleStack, Source
 from helixlab.io.relion import render_star, stack_from_star, star_from_stack
 from helixlab.io.star import format_star, read_star
@@ -187,7 +195,7 @@ def _read_cs(path: Path, root: Path | None, passthrough: list[Path]) -> Particle
     if star is None:
         return own
     carried = stack_from_star(path, star, root)
-    alignment = "alignments3D" if "alignments3D/pose" in (rows.dtype.names or ()) else "alignments2D"
+    alignment = alignment_of(rows.dtype.names or ())
     keys = {c.name: None if c.cs is None else c.cs.format(a=alignment) for c in PARTICLE_COLUMNS}
     keys |= {
         "image": "blob/path blob/idx",
