@@ -75,7 +75,11 @@ def align(
         print_json({"output": output, **report.to_dict()})
         return
     x_A, y_A = report.offset_A
-    typer.echo(f"axis was off by x {x_A:.2f} Å, y {y_A:.2f} Å and tilted by {report.tilt_deg:.2f}°")
+    found = f"x {x_A:.2f} Å, y {y_A:.2f} Å and tilted by {report.tilt_deg:.2f}°"
+    if report.was_moved:
+        typer.echo(f"axis was off by {found}")
+    else:
+        typer.echo(f"axis is in place ({found}); the map is written as it was")
     typer.echo(f"wrote {output}")
 
 
