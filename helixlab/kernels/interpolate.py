@@ -13,7 +13,7 @@ from functools import lru_cache
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Float
 
 
 @lru_cache(maxsize=32)
@@ -45,6 +45,21 @@ def spline_matrix(n: int, refine: int = 2) -> Float[np.ndarray, "fine n"]:
         padded[n // 2] *= 0.5  # the Nyquist term stands for +n/2 and −n/2
     padded /= spline_transfer(np.fft.rfftfreq(fine))[:, None]
     matrix = np.fft.irfft(padded, n=fine, axis=0).astype(np.float32)
+    matrix.flags.writeable = False
+    return matrix
+
+
+@lru_cache(maxsize=32)
+def mirrored_spline_matrix(n: int, margin: int, refine: int = 2) -> Float[np.ndarray, "fine n"]:
+    """As :func:`spline_matrix` for a signal that ends: continued beyond either end by its mirror image.
+
+    A filament is cut where the box ends; taken as periodic it would jump there, and ring. The result has
+    ``refine * margin`` more coefficients at each end.
+    """
+    both = spline_matrix(2 * n, refine)
+    folded = both[:, :n] + both[:, n:][:, ::-1]
+    fine = refine * n
+    matrix = np.take(folded, np.arange(-refine * margin, fine + refine * margin), axis=0, mode="wrap")
     matrix.flags.writeable = False
     return matrix
 
@@ -99,7 +114,7 @@ def sample_sections(
     total = jnp.zeros((y.shape[0], nz), coefficients.dtype)
     for a in range(4):
         for b in range(4):
-            index: Int[Array, "p"] = ((iy + a - 1) % fy) * fx + (ix + b - 1) % fx
+            index = ((iy + a - 1) % fy) * fx + (ix + b - 1) % fx
             total += (wy[:, a] * wx[:, b])[:, None] * rows[index]
     return total
 

@@ -58,7 +58,7 @@ def score_grid(
     n_z, n_phi = correlation.product.shape
     by_phi = correlation.product.T
 
-    def add_lag(i: Array, total: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+    def add_lag(i: Array, total: tuple[Array, ...]) -> tuple[Array, ...]:
         k = (i + 1).astype(jnp.float32)
         z = k * rise_A / correlation.z_step_A
         base = jnp.floor(z)
@@ -67,11 +67,9 @@ def score_grid(
         x = ((k * twist_deg) % 360.0) * (n_phi / 360.0)
         column = jnp.floor(x).astype(jnp.int32)
         weight = cubic_weights(x - jnp.floor(x))
-        product = sum(weight[:, a, None] * along[(column + a - 1) % n_phi] for a in range(4))
+        product = jnp.einsum("ta,tar->tr", weight, along[(column[:, None] + jnp.arange(-1, 3)) % n_phi])
         used = is_used(limits, (k * twist_deg)[:, None], (k * rise_A)[None, :])
-        lines = (correlation.energy, correlation.spread, correlation.overlap)
-        terms = (product, *(read_line(line, z)[None, :] for line in lines))
-        return tuple(t + jnp.where(used, term, 0.0) for t, term in zip(total, terms, strict=True))
+        return _added(total, used, product, *(read_line(line, z)[None, :] for line in _lines(correlation)))
 
     zeros = jnp.zeros((twist_deg.shape[0], rise_A.shape[0]), jnp.float32)
     return _ratios(correlation, *jax.lax.fori_loop(0, n_steps, add_lag, (zeros, zeros, zeros, zeros)))
@@ -87,16 +85,23 @@ def score_pairs(
 ) -> tuple[Float[Array, "n"], Float[Array, "n"]]:
     """Score and mean squared error as :func:`score_grid`, of listed pairs instead of a grid."""
 
-    def add_lag(i: Array, total: tuple[Array, Array, Array, Array]) -> tuple[Array, Array, Array, Array]:
+    def add_lag(i: Array, total: tuple[Array, ...]) -> tuple[Array, ...]:
         k = (i + 1).astype(jnp.float32)
         z = k * rise_A / correlation.z_step_A
         used = is_used(limits, k * twist_deg, k * rise_A)
-        lines = (correlation.energy, correlation.spread, correlation.overlap)
-        terms = (read_plane(correlation.product, k * twist_deg, z), *(read_line(line, z) for line in lines))
-        return tuple(t + jnp.where(used, term, 0.0) for t, term in zip(total, terms, strict=True))
+        product = read_plane(correlation.product, k * twist_deg, z)
+        return _added(total, used, product, *(read_line(line, z) for line in _lines(correlation)))
 
     zeros = jnp.zeros(twist_deg.shape, jnp.float32)
     return _ratios(correlation, *jax.lax.fori_loop(0, n_steps, add_lag, (zeros, zeros, zeros, zeros)))
+
+
+def _lines(correlation: Correlation) -> tuple[Float[Array, "lag_z"], ...]:
+    return correlation.energy, correlation.spread, correlation.overlap
+
+
+def _added(total: tuple[Array, ...], used: Bool[Array, "*k"], *terms: Array) -> tuple[Array, ...]:
+    return tuple(t + jnp.where(used, term, 0.0) for t, term in zip(total, terms, strict=True))
 
 
 def _ratios(
@@ -221,11 +226,11 @@ def _screw_sums(
         power = Jet(*(k**p for p in (0, 1, 1, 2, 2, 2)))
         product = jax.tree.map(lambda total, term, f: total + jnp.where(used, f * term, 0.0), sums.product, jet, power)
         line = line_jet(correlation.energy, k * rise)
-        energy = tuple(
+        value, slope, curvature = (
             total + jnp.where(used, k**p * term, 0.0)
             for p, (total, term) in enumerate(zip(sums.energy, line, strict=True))
         )
-        return _Sums(product, energy)
+        return _Sums(product, (value, slope, curvature))
 
     zero = jnp.zeros_like(rise)
     steps = jnp.max(last).astype(jnp.int32)

@@ -9,6 +9,8 @@ from jaxtyping import Array, Bool, Float
 from helixlab.kernels.interpolate import cubic_weight_slopes, cubic_weights
 
 _MAX_ITERATIONS = 25
+_MIN_GAIN = 1e-4
+"""The fit ends when a step lowers the misfit by less than this part."""
 
 
 class ScrewAxis(NamedTuple):
@@ -97,7 +99,7 @@ def fit_axis(
         def one(k: Array) -> tuple[Array, Array, Array, Array]:
             moved = move_along(axis, k, points)
             at = moved[::-1] + origin[:, None]
-            inside: Bool[Array, "p"] = (at[0] > 2.0) & (at[0] < top)
+            inside = (at[0] > 2.0) & (at[0] < top)
             value, slope = sample_with_slopes(coefficients, at)
             w = weights * inside
             residual = value - still
@@ -109,57 +111,67 @@ def fit_axis(
         total = jnp.maximum(weight.sum(), 1.0)
         return error.sum() / total / scale, gradient.sum(0) / total / scale, normal.sum(0) / total / scale
 
-    def step(_: Array, state: tuple) -> tuple:
-        axis, error, gradient, normal, damping, trial = state
+    def goes_on(state: tuple) -> Bool[Array, ""]:
+        count, gain = state[0], state[1]
+        return (count < _MAX_ITERATIONS) & (gain > _MIN_GAIN)
+
+    def step(state: tuple) -> tuple:
+        count, _, axis, error, gradient, normal, damping, trial = state
         new = compare(ScrewAxis(*trial))
         better = new[0] < error
+        # A step that fails is tried again with more damping, until the steps themselves have become small.
+        size = jnp.max(jnp.abs(trial - axis))
+        gain = jnp.where(better, (error - new[0]) / error, jnp.where(size > 1e-4, 1.0, 0.0))
+        gain = jnp.where(count == 0, 1.0, gain)
         axis, error, gradient, normal = (
             jnp.where(better, a, b) for a, b in zip((trial, *new), (axis, error, gradient, normal), strict=True)
         )
         damping = jnp.where(better, damping * 0.3, damping * 5.0)
         diagonal = jnp.diag(normal)
         stiff = normal + jnp.diag(damping * diagonal + 1e-12 + 1e-6 * diagonal.max() * (diagonal <= 0))
-        return axis, error, gradient, normal, damping, axis - jnp.linalg.solve(stiff, gradient)
+        return count + 1, gain, axis, error, gradient, normal, damping, axis - jnp.linalg.solve(stiff, gradient)
 
     first = jnp.stack(list(start))
-    state = (first, jnp.float32(jnp.inf), jnp.zeros(6), jnp.eye(6), jnp.float32(1e-2 / 0.3), first)
-    axis, error, *_ = jax.lax.fori_loop(0, _MAX_ITERATIONS, step, state)
+    start_state = (first, jnp.float32(jnp.inf), jnp.zeros(6), jnp.eye(6), jnp.float32(1e-2 / 0.3), first)
+    _, _, axis, error, *_ = jax.lax.while_loop(goes_on, step, (jnp.int32(0), jnp.float32(1.0), *start_state))
     return AxisFit(ScrewAxis(*axis), error)
 
 
 @jax.jit
 def straighten(
-    coefficients: Float[Array, "z fy fx"],
+    coefficients: Float[Array, "fz fy fx"],
     origin: Float[Array, "3"],
     axis: ScrewAxis,
-    centre_z: Float[Array, "n"],
+    coordinates_z: Float[Array, "n"],
     coordinates_y: Float[Array, "m"],
     coordinates_x: Float[Array, "l"],
 ) -> Float[Array, "n m l"]:
-    """Sections perpendicular to an axis, in a frame turned by the shortest way from the axis to z.
+    """Sections perpendicular to an axis, in a frame turned by the shortest way from z to the axis.
 
-    ``coefficients`` are twice as fine in the plane as along z; all coordinates are voxels from ``origin``, the
-    voxel (z, y, x) of the map's origin. Points outside the map's sections are 0.
+    ``coefficients`` are splines on a grid twice as fine as the map; ``origin`` is the fine index (z, y, x) of the
+    map's origin. Coordinates are voxels from the origin.
     """
     direction = jnp.stack([axis.lean_x, axis.lean_y, jnp.ones(())])
     ux, uy, uz = direction / jnp.linalg.norm(direction)
-    # Rotation that takes z to u about the axis z × u.
     f = 1.0 / (1.0 + uz)
     ex = jnp.stack([1.0 - f * ux * ux, -f * ux * uy, -ux])
     ey = jnp.stack([-f * ux * uy, 1.0 - f * uy * uy, -uy])
     ez = jnp.stack([ux, uy, uz])
+    foot = jnp.stack([axis.x, axis.y, jnp.zeros(())])[:, None]
     plane_y, plane_x = (a.ravel() for a in jnp.meshgrid(coordinates_y, coordinates_x, indexing="ij"))
 
     def section(z: Array) -> Array:
-        x, y, height = ex[:, None] * plane_x + ey[:, None] * plane_y + (ez * z)[:, None]
-        x, y = x + axis.x, y + axis.y
-        at = jnp.stack([height + origin[0], 2.0 * (y + origin[1]), 2.0 * (x + origin[2])])
-        base = jnp.floor(at)
-        tap = jnp.arange(-1, 3)
-        index = [(base[a].astype(jnp.int32)[:, None] + tap) % coefficients.shape[a] for a in range(3)]
-        w = [cubic_weights(at[a] - base[a]) for a in range(3)]
-        patch = coefficients[index[0][:, :, None, None], index[1][:, None, :, None], index[2][:, None, None, :]]
-        value = jnp.einsum("pabc,pa,pb,pc->p", patch, *w)
-        return jnp.where((at[0] >= 0.0) & (at[0] <= coefficients.shape[0] - 1.0), value, 0.0)
+        xyz = foot + ex[:, None] * plane_x + ey[:, None] * plane_y + (ez * z)[:, None]
+        return _sample(coefficients, 2.0 * xyz[::-1] + origin[:, None])
 
-    return jax.lax.map(section, centre_z).reshape(len(centre_z), len(coordinates_y), len(coordinates_x))
+    sections = jax.lax.map(section, coordinates_z)
+    return sections.reshape(len(coordinates_z), len(coordinates_y), len(coordinates_x))
+
+
+def _sample(coefficients: Float[Array, "z y x"], at: Float[Array, "3 p"]) -> Float[Array, "p"]:
+    base = jnp.floor(at)
+    tap = jnp.arange(-1, 3)
+    index = [(base[a].astype(jnp.int32)[:, None] + tap) % coefficients.shape[a] for a in range(3)]
+    w = [cubic_weights(at[a] - base[a]) for a in range(3)]
+    patch = coefficients[index[0][:, :, None, None], index[1][:, None, :, None], index[2][:, None, None, :]]
+    return jnp.einsum("pabc,pa,pb,pc->p", patch, *w)

@@ -30,7 +30,8 @@ class Alignment:
     def description(self) -> str:
         """Where the axis was, in words."""
         x_A, y_A = self.report.offset_A
-        return f"{math.hypot(x_A, y_A):.1f} Å off the centre (x {x_A:.1f}, y {y_A:.1f}) and {self.report.tilt_deg:.2f}° off z"
+        distance_A = math.hypot(x_A, y_A)
+        return f"{distance_A:.1f} Å off the centre (x {x_A:.1f}, y {y_A:.1f}) and {self.report.tilt_deg:.2f}° off z"
 
 
 def align_axis(volume: Volume, symmetry: HelicalSymmetry | None = None) -> tuple[Volume, AxisReport]:

@@ -43,7 +43,8 @@ class Landscape:
     def peaks(self, count: int, *, min_score: float = 0.1) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
         """Twist and rise of the highest local maxima, best first."""
         wraps = abs(np.ptp(self.twist_deg) + np.diff(self.twist_deg)[0] - 360.0) < 1e-3
-        highest = ndimage.maximum_filter(self.score, size=3, mode=("wrap" if wraps else "nearest", "nearest"))
+        along_rise = ndimage.maximum_filter1d(self.score, size=3, axis=1, mode="nearest")
+        highest = ndimage.maximum_filter1d(along_rise, size=3, axis=0, mode="wrap" if wraps else "nearest")
         t, r = np.nonzero((self.score == highest) & (self.score > min_score))
         best = np.argsort(-self.score[t, r], kind="stable")[:count]
         return self.twist_deg[t[best]], self.rise_A[r[best]]

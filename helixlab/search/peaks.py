@@ -23,7 +23,10 @@ class Peak:
 
 
 def refined_peaks(filament: Filament, landscape: Landscape, point_group: str = "C1") -> list[Peak]:
-    """The landscape's maxima refined over ever more copies, best first; empty if there are none."""
+    """The landscape's maxima refined over ever more copies, best first; empty if there are none.
+
+    Peaks that climb out of the landscape's range of rises are dropped.
+    """
     correlation = filament.folded(parse_point_group(point_group)[1])
     twist, rise = landscape.peaks(_ROUNDS[0][1])
     if not len(twist):
@@ -41,5 +44,10 @@ def refined_peaks(filament: Filament, landscape: Landscape, point_group: str = "
         twist, rise, score = (np.asarray(a, float) for a in fit)
         best = np.argsort(-score, kind="stable")
         twist, rise, score = twist[best], rise[best], score[best]
+    low, high = landscape.rise_A[0], landscape.rise_A[-1]
     rows = zip(twist, rise, score, strict=True)
-    return [Peak(HelicalSymmetry(t, r, point_group).canonical(), float(s)) for t, r, s in rows if r > 0]
+    return [
+        Peak(HelicalSymmetry(t, r, point_group).canonical(), float(s))
+        for t, r, s in rows
+        if 0.99 * low <= r <= 1.01 * high
+    ]

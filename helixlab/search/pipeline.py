@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from helixlab.errors import HelixLabError
-from helixlab.geometry import HelicalSymmetry, Volume, parse_point_group
+from helixlab.geometry import Volume, parse_point_group
 from helixlab.search.alignment import aligned_filament
 from helixlab.search.filament import Filament, prepare_filament
 from helixlab.search.landscape import Landscape, compute_landscape, search_axes
@@ -55,6 +55,7 @@ def search_symmetry(
 
     Examples
     --------
+    >>> from helixlab.geometry import HelicalSymmetry
     >>> from helixlab.simulate import builtin_unit, simulate_helix
     >>> truth = HelicalSymmetry(-101.1, 5.13)
     >>> sim = simulate_helix(builtin_unit(), truth, box=64, pixel_size_A=2.5, resolution_A=8.0)
