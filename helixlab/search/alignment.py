@@ -15,7 +15,10 @@ from helixlab.search.verdict import base_screw
 _COARSE_A = 12.0
 """Resolution of the first fit: it finds an axis several Å away."""
 
-_ROUNDS = 3
+_ROUNDS = 4
+
+_GOOD_PART = 0.95
+"""Screws that score at least this part of the best serve to find the axis: about a wrong axis true ones lose some."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +84,7 @@ def aligned_filament(
     straight = Alignment(filament, Axis(), Axis().report(was_moved=False))
     best_score = _best_score(filament, peaks)
     if peaks:
-        axis, _, _ = refine_axis(total, base_screw(filament, peaks), Axis(), outer_radius_A=filament.outer_radius_A)
+        axis, _, _ = refine_axis(total, _locating_screw(peaks), Axis(), outer_radius_A=filament.outer_radius_A)
         if axis.distance_px(total) < NEGLIGIBLE_PX:
             return straight
     best = straight
@@ -103,7 +106,7 @@ def _climb(
         peaks = _scan(filament, settings)
         if not peaks:
             return axis, None, -1.0
-        screw = base_screw(filament, peaks)
+        screw = _locating_screw(peaks)
         low_pass_A = max(_COARSE_A, 4 * volume.pixel_size_A) if round_ == 0 else None
         new, _, _ = refine_axis(total, screw, axis, outer_radius_A=filament.outer_radius_A, low_pass_A=low_pass_A)
         change = Axis(new.x_A - axis.x_A, new.y_A - axis.y_A, new.lean_x - axis.lean_x, new.lean_y - axis.lean_y)
@@ -125,6 +128,17 @@ def _scan(filament: Filament, settings: SearchSettings) -> list[Peak]:
     _, order = parse_point_group("C1" if settings.point_group == "auto" else settings.point_group)
     axes = search_axes(filament, settings.twist_range_deg, settings.rise_range_A)
     return refined_peaks(filament, compute_landscape(filament, *axes, cyclic_order=order), f"C{order}")
+
+
+def _locating_screw(peaks: Sequence[Peak]) -> HelicalSymmetry:
+    """Of the screws that fit well, the one that turns most nearly by half a turn.
+
+    A screw by a small angle barely tells where its axis is: moving the axis by d moves the copy by
+    2·d·sin(twist/2).
+    """
+    best = max(p.score for p in peaks)
+    good = [p.symmetry for p in peaks if p.score > _GOOD_PART * best]
+    return max(good, key=lambda s: (round(abs(math.sin(math.radians(s.twist_deg) / 2)), 1), -s.rise_A))
 
 
 def _best_score(filament: Filament, peaks: Sequence[Peak]) -> float:
