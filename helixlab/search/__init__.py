@@ -7,6 +7,7 @@ from helixlab.search.landscape import Landscape, compute_landscape, score_pitch_
 from helixlab.search.pipeline import search_symmetry
 from helixlab.search.result import Candidate, SearchResult
 from helixlab.search.settings import SearchSettings
+from helixlab.search.unroll import UnrolledMap, unroll
 
 __all__ = [
     "AxisReport",
@@ -15,10 +16,12 @@ __all__ = [
     "Landscape",
     "SearchResult",
     "SearchSettings",
+    "UnrolledMap",
     "align_axis",
     "compute_landscape",
     "prepare_filament",
     "score_pitch_plane",
     "search_axes",
     "search_symmetry",
+    "unroll",
 ]
