@@ -261,8 +261,9 @@ def test_agrees_with_relion_and_keeps_more(tmp_path):
     subprocess.run(command, cwd=tmp_path, check=True, capture_output=True)
     theirs = read_volume(tmp_path / "out.mrc", pixel_size_A=2.0).data
     ours = impose_symmetry(noisy, symmetry, z_fraction=0.5, outer_radius_A=50.0).data
-    inside = radius_of(made.shape) < 21
+    # RELION lets the density fade towards the ends of the box.
+    inside = (radius_of(made.shape) < 21) & (np.abs(voxels(made.shape)[0]) < 30)
     truth = made.data[inside]
     # The same average but for their linear interpolation, which damps what is fine (0.82 at half Nyquist).
-    assert np.corrcoef(ours[inside], theirs[inside])[0, 1] > 0.95
+    assert np.corrcoef(ours[inside], theirs[inside])[0, 1] > 0.97
     assert np.mean((ours[inside] - truth) ** 2) < np.mean((theirs[inside] - truth) ** 2)
