@@ -111,7 +111,7 @@ def correlate_halves(
     first = cylinder_spectrum(half1, radius, window)
     second = cylinder_spectrum(half2, radius, window)
     power = cross_power(first, second).real.astype(first.dtype)
-    noise = cross_power((first + second) / 2, first - second)
+    noise = cross_power((first + second) / 2, first - second) * np.float32(np.sqrt(0.5))
     energy = jnp.sqrt(section_energy(first, n_phi) * section_energy(second, n_phi))
     at_zero = jnp.einsum("mk,m->", power.real, _hermitian_weight(power.shape[0], n_phi)) / (power.shape[1] * n_phi)
     energy = energy * (at_zero / jnp.sum(energy))
@@ -160,8 +160,9 @@ def departure_noise(
     phases = jax.random.uniform(jax.random.key(0), spectrum.shape, maxval=2.0 * jnp.pi)
     power = cross_power(2.0 * average, departure) + jnp.sum(jnp.abs(departure) ** 2 * jnp.exp(1j * phases), axis=0)
     n_copies = jnp.maximum(jnp.sum(inside) * order, 2.0)
-    # The average carries 1/n of the noise, which the departure lacks.
-    return _lag_splines(power * jnp.sqrt(n_copies / (n_copies - 1.0)), n_phi)
+    # The average carries 1/n of the noise, which the departure lacks. Of the variance of the complex terms only the
+    # real half is in |F|².
+    return _lag_splines(power * jnp.sqrt(0.5 * n_copies / (n_copies - 1.0)), n_phi)
 
 
 @partial(jax.jit, static_argnames=("n_phi",))

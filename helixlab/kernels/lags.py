@@ -254,6 +254,7 @@ def _score_jet(sums: _Sums) -> tuple[Float[Array, "n"], Float[Array, "2 n"], Flo
 @jax.jit
 def contrast(
     correlation: Correlation,
+    limits: LagLimits,
     phi_deg: Float[Array, "k"],
     z_A: Float[Array, "k"],
     first: Bool[Array, "k"],
@@ -274,15 +275,31 @@ def contrast(
     def weights(chosen: Array) -> Array:
         return jnp.where(chosen, 1.0, 0.0) / jnp.maximum(jnp.where(chosen, energy, 0.0).sum(), floor)
 
-    turns_deg = jnp.arange(_N_TURNS) * (360.0 / _N_TURNS)
-    noise = jax.vmap(
-        lambda turn: (weights(first) - weights(second)) @ read_plane(correlation.noise, phi_deg + turn, z)
-    )(turns_deg)
+    difference = weights(first) - weights(second)
+    noise = jax.lax.map(
+        lambda shift: difference @ read_plane(correlation.noise, phi_deg + shift[0], z + shift[1]),
+        _noise_shifts(limits, correlation),
+        batch_size=_N_TURNS,
+    )
     return product @ weights(first), product @ weights(second), jnp.sqrt(jnp.mean(noise**2))
 
 
-_N_TURNS = 89
+_N_TURNS = 61
 """Turned copies of the noise: prime, so that no cyclic order repeats them."""
+
+_N_SHIFTS = 5
+
+
+def _noise_shifts(limits: LagLimits, correlation: Correlation) -> Float[Array, "n 2"]:
+    """Lags (degrees, lag samples) by which the noise term is moved to give further realisations.
+
+    Noise has no place of its own: turned about the axis it is as likely, and so it is moved along the axis by
+    more than its correlation length, as long as the overlap stays nearly the same.
+    """
+    turns = jnp.arange(_N_TURNS) * (360.0 / _N_TURNS)
+    step_A = jnp.minimum(2.0 * limits.min_arc_A, 0.05 * limits.max_z_A)
+    heights = (jnp.arange(_N_SHIFTS) - _N_SHIFTS // 2) * (step_A / correlation.z_step_A)
+    return jnp.stack([a.ravel() for a in jnp.meshgrid(turns, heights, indexing="ij")], axis=1)
 
 
 @jax.jit
@@ -298,18 +315,17 @@ def screw_errors(
         *(a[None] for a in (twist_deg, rise_A / correlation.z_step_A, twist_deg, rise_A, last)),
     )
     hessian = _score_jet(sums)[2][:, :, 0] * unit[:, None] * unit
-    turns_deg = jnp.arange(_N_TURNS) * (360.0 / _N_TURNS)
+    turn_deg, shift = _noise_shifts(limits, correlation).T
 
     def add_slope(i: Array, total: Array) -> Array:
         k = (i + 1).astype(jnp.float32)
-        z = jnp.broadcast_to(k * rise_A / correlation.z_step_A, turns_deg.shape)
-        jet = plane_jet(correlation.noise, k * twist_deg + turns_deg, z)
+        jet = plane_jet(correlation.noise, k * twist_deg + turn_deg, k * rise_A / correlation.z_step_A + shift)
         used = is_used(limits, k * twist_deg, k * rise_A)
         return total + jnp.where(used, k * jnp.stack([jet.d_phi, jet.d_z]), 0.0)
 
-    slopes = jax.lax.fori_loop(0, last.astype(jnp.int32), add_slope, jnp.zeros((2, _N_TURNS)))
+    slopes = jax.lax.fori_loop(0, last.astype(jnp.int32), add_slope, jnp.zeros((2, turn_deg.shape[0])))
     slopes = slopes * unit[:, None] / sums.energy[0]
-    return hessian, slopes @ slopes.T / _N_TURNS
+    return hessian, slopes @ slopes.T / turn_deg.shape[0]
 
 
 @jax.jit

@@ -33,6 +33,8 @@ class AxisFit(NamedTuple):
     axis: ScrewAxis
     misfit: Float[Array, ""]
     """Mean squared difference over mean squared density."""
+    start_misfit: Float[Array, ""]
+    """The same where the fit began."""
 
 
 def sample_with_slopes(
@@ -134,7 +136,7 @@ def fit_axis(
     first = jnp.stack(list(start))
     start_state = (first, jnp.float32(jnp.inf), jnp.zeros(6), jnp.eye(6), jnp.float32(1e-2 / 0.3), first)
     _, _, axis, error, *_ = jax.lax.while_loop(goes_on, step, (jnp.int32(0), jnp.float32(1.0), *start_state))
-    return AxisFit(ScrewAxis(*axis), error)
+    return AxisFit(ScrewAxis(*axis), error, compare(start)[0])
 
 
 @jax.jit

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from helixlab.geometry import HelicalSymmetry, Volume, parse_point_group
 from helixlab.search.axis import NEGLIGIBLE_PX, Axis, AxisReport, axis_from_mass, refine_axis, straighten_volume
 from helixlab.search.filament import Filament, prepare_filament
+from helixlab.search.judge import Judge
 from helixlab.search.landscape import compute_landscape, search_axes
 from helixlab.search.peaks import Peak, refined_peaks
 from helixlab.search.settings import SearchSettings
@@ -16,6 +17,14 @@ _COARSE_A = 12.0
 """Resolution of the first fit: it finds an axis several Å away."""
 
 _ROUNDS = 4
+
+_WELL_ALIGNED_SCORE = 0.98
+"""A map (or, corrected for noise, a pair of half maps) that fits itself this well needs no other axis."""
+
+_LEAST_GAIN = 2e-3
+"""Moving costs a resampling: it must pay."""
+
+_FAR_PX = 15.0
 
 _GOOD_PART = 0.95
 """Screws that score at least this part of the best serve to find the axis: about a wrong axis true ones lose some."""
@@ -76,23 +85,29 @@ def aligned_filament(
 ) -> Alignment:
     """The filament about the axis that gives its screws the best score.
 
-    The axis is refined from where it is expected (z through the centre) and, if that moves it, from the line
-    through the sections' centres of mass as well; the start that ends with the better score wins. Half maps are
-    moved alike.
+    Nothing is moved when the map fits itself well about z and a better axis would gain nothing. Otherwise the axis
+    is refined from z and from the line through the sections' centres of mass; the better score wins, if it beats
+    the unmoved map by more than the noise. Half maps are moved alike.
     """
     total = volume if half2 is None else volume.with_data((volume.data + half2.data) / 2)
-    straight = Alignment(filament, Axis(), Axis().report(was_moved=False))
-    best_score = _best_score(filament, peaks)
+    best, best_score, starts = Alignment(filament, Axis(), Axis().report(was_moved=False)), -1.0, []
+    least_gain = _LEAST_GAIN
     if peaks:
-        axis, _, _ = refine_axis(total, _locating_screw(peaks), Axis(), outer_radius_A=filament.outer_radius_A)
-        if axis.distance_px(total) < NEGLIGIBLE_PX:
-            return straight
-    best = straight
-    for start in (Axis(), axis_from_mass(total)):
+        screw = base_screw(filament, peaks)
+        best_score = next(p.score for p in peaks if p.symmetry is screw)
+        if half2 is not None:
+            least_gain = max(least_gain, 2 * Judge(filament).score_error(screw))
+        found = refine_axis(total, _locating_screw(peaks), Axis(), outer_radius_A=filament.outer_radius_A)
+        if best_score > _WELL_ALIGNED_SCORE and found.gain < least_gain:
+            return best
+        if found.axis.distance_px(total) < _FAR_PX:
+            starts.append(found.axis)
+    for start in (*starts, axis_from_mass(total)):
         axis, moved, score = _climb(total, volume, half2, start, settings)
-        # Moving costs a resampling: it must pay.
-        if moved is not None and score > best_score + 2e-3:
+        if moved is not None and score > best_score + least_gain and axis.distance_px(total) > NEGLIGIBLE_PX:
             best, best_score = Alignment(moved, axis, axis.report(was_moved=True)), score
+        if best_score > _WELL_ALIGNED_SCORE:
+            break
     return best
 
 
@@ -108,7 +123,7 @@ def _climb(
             return axis, None, -1.0
         screw = _locating_screw(peaks)
         low_pass_A = max(_COARSE_A, 4 * volume.pixel_size_A) if round_ == 0 else None
-        new, _, _ = refine_axis(total, screw, axis, outer_radius_A=filament.outer_radius_A, low_pass_A=low_pass_A)
+        new = refine_axis(total, screw, axis, outer_radius_A=filament.outer_radius_A, low_pass_A=low_pass_A).axis
         change = Axis(new.x_A - axis.x_A, new.y_A - axis.y_A, new.lean_x - axis.lean_x, new.lean_y - axis.lean_y)
         if new.distance_px(total) > min(total.shape) / 4:
             return axis, None, -1.0

@@ -82,6 +82,15 @@ class Axis:
         )
 
 
+@dataclass(frozen=True)
+class AxisRefinement:
+    """Axis and screw, refined together, and how much the correlation gained by it."""
+
+    axis: Axis
+    symmetry: HelicalSymmetry
+    gain: float
+
+
 def axis_from_mass(volume: Volume) -> Axis:
     """A line through the sections' centres of mass: a first guess, exact for filaments of many turns."""
     nz, ny, nx = volume.shape
@@ -104,7 +113,7 @@ def axis_from_mass(volume: Volume) -> Axis:
 
 def refine_axis(
     volume: Volume, symmetry: HelicalSymmetry, start: Axis, *, outer_radius_A: float, low_pass_A: float | None = None
-) -> tuple[Axis, HelicalSymmetry, float]:
+) -> AxisRefinement:
     """The axis about which the map lies best on its own screwed copies.
 
     Parameters
@@ -120,10 +129,7 @@ def refine_axis(
 
     Returns
     -------
-    axis, symmetry : Axis, HelicalSymmetry
-        Refined together.
-    misfit : float
-        Mean squared difference over mean squared density.
+    AxisRefinement
     """
     data = jnp.asarray(volume.data)
     if low_pass_A is not None and low_pass_A > 2.0 * volume.pixel_size_A:
@@ -140,7 +146,9 @@ def refine_axis(
     )
     x, y, lean_x, lean_y, twist, rise = (float(v) for v in fit.axis)
     screw = HelicalSymmetry(math.degrees(twist), max(rise * px, 1e-3), symmetry.point_group)
-    return Axis(x * px, y * px, lean_x, lean_y), screw, float(fit.misfit)
+    # A squared difference falls by twice what the correlation gains.
+    gain = (float(fit.start_misfit) - float(fit.misfit)) / 2
+    return AxisRefinement(Axis(x * px, y * px, lean_x, lean_y), screw, gain)
 
 
 def straighten_volume(volume: Volume, axis: Axis) -> Volume:

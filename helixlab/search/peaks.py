@@ -14,6 +14,10 @@ _ROUNDS = ((12, 256), (24, 64), (48, 64), (1024, 64))
 """Copies compared, and peaks kept, in each round: more copies make narrower peaks, so they come step by step."""
 
 
+_SAME = {"twist_tol_deg": 0.02, "rise_tol_A": 0.02}
+"""Climbs that end this close have reached one maximum: Newton's method leaves far less."""
+
+
 @dataclass(frozen=True)
 class Peak:
     """A screw at a maximum of the score over all its copies."""
@@ -45,9 +49,10 @@ def refined_peaks(filament: Filament, landscape: Landscape, point_group: str = "
         best = np.argsort(-score, kind="stable")
         twist, rise, score = twist[best], rise[best], score[best]
     low, high = landscape.rise_A[0], landscape.rise_A[-1]
-    rows = zip(twist, rise, score, strict=True)
-    return [
-        Peak(HelicalSymmetry(t, r, point_group).canonical(), float(s))
-        for t, r, s in rows
-        if 0.99 * low <= r <= 1.01 * high
-    ]
+    peaks: list[Peak] = []
+    for t, r, s in zip(twist, rise, score, strict=True):
+        if 0.99 * low <= r <= 1.01 * high:
+            symmetry = HelicalSymmetry(t, r, point_group).canonical()
+            if not any(symmetry.is_equivalent(p.symmetry, **_SAME) for p in peaks):
+                peaks.append(Peak(symmetry, float(s)))
+    return peaks

@@ -62,7 +62,7 @@ def judge_peaks(filament: Filament, settings: SearchSettings, peaks: Sequence[Pe
     listed = [best, *undecided]
     for peak in peaks:
         symmetry = replace(peak.symmetry, point_group=best.point_group).canonical()
-        if len(listed) < settings.max_candidates and not any(_shares_lattice(filament, symmetry, s) for s in listed):
+        if len(listed) < settings.max_candidates and not any(_shares_lattice(judge, symmetry, s) for s in listed):
             listed.append(symmetry)
     found = [candidate_for(judge, s) for s in listed]
     found = [found[0], *sorted((c for c in found[1:] if c.score > _MIN_SCORE), key=lambda c: -c.score)]
@@ -79,14 +79,21 @@ def judge_peaks(filament: Filament, settings: SearchSettings, peaks: Sequence[Pe
 
 
 def base_screw(filament: Filament, peaks: Sequence[Peak]) -> HelicalSymmetry:
-    """The smallest screw among the peaks that fit as well as the best one."""
+    """The smallest screw among the peaks that fits as well as the best one.
+
+    The best is the one whose score is highest by the lower end of its error: few copies score high by luck.
+    """
     judge = Judge(filament)
-    errors = [judge.score_error(p.symmetry) if filament.has_half_maps else 0.0 for p in peaks]
-    sure = [p.score - 2 * e for p, e in zip(peaks, errors, strict=True)]
-    i = int(np.argmax(sure))
-    tolerance = max(2 * errors[i], INTERPOLATION_FLOOR)
-    good = [p for p, s in zip(peaks, sure, strict=True) if s >= sure[i] - tolerance]
-    return min(good, key=lambda p: p.symmetry.rise_A).symmetry
+    if not filament.has_half_maps:
+        best = max(peaks, key=lambda p: p.score)
+        good = [p for p in peaks if p.score >= best.score - INTERPOLATION_FLOOR]
+        return min(good, key=lambda p: p.symmetry.rise_A).symmetry
+    best = max(peaks, key=lambda p: p.score - 2 * judge.score_error(p.symmetry))
+    for peak in sorted(peaks, key=lambda p: p.symmetry.rise_A):
+        comparison = judge.compare_rivals(peak.symmetry, best.symmetry)
+        if peak.symmetry.rise_A < best.symmetry.rise_A and comparison.holds and comparison.is_decisive:
+            return peak.symmetry
+    return best.symmetry
 
 
 def candidate_for(judge: Judge, symmetry: HelicalSymmetry) -> Candidate:
@@ -103,18 +110,13 @@ def candidate_for(judge: Judge, symmetry: HelicalSymmetry) -> Candidate:
     )
 
 
-def _shares_lattice(filament: Filament, symmetry: HelicalSymmetry, known: HelicalSymmetry) -> bool:
+def _shares_lattice(judge: Judge, symmetry: HelicalSymmetry, known: HelicalSymmetry) -> bool:
     """Whether a low power of the screw is an operator of a known symmetry, to within a peak's width.
 
     Twice or five times a known screw says nothing new; half or two thirds of one scores on the operators that it
     shares. Such fractions that nearly hold are reported as pseudo-symmetries.
     """
-    near_A = 0.3 * filament.resolution_A
-    tolerances = {
-        "twist_tol_deg": float(np.rad2deg(near_A / float(filament.limits.radius_A))),
-        "rise_tol_A": near_A,
-    }
-    return any(symmetry.multiple(k).is_subgroup_of(known, **tolerances) for k in (1, 2, 3))
+    return any(judge.is_within_peak(symmetry.multiple(k), known) for k in (1, 2, 3))
 
 
 def _mark_rivals(
