@@ -229,7 +229,8 @@ def _rms_radius(cylinder: Float[Array, "r phi z"], radius_px: Float[np.ndarray, 
 
 
 def _power_limit_A(volume: Volume, outer_px: float) -> float:
-    mask = cylindrical_mask(volume.shape, outer_px)
+    # Soft ends: where the box cuts the filament it would show frequencies that the map does not have.
+    mask = cylindrical_mask(volume.shape, outer_px, z_fraction=0.6, edge_px=max(5.0, 0.15 * volume.shape[0]))
     _, power, _ = shell_correlation(jnp.asarray(volume.data), jnp.asarray(volume.data), mask)
     total = np.cumsum(np.asarray(power, np.float64)[1:])
     if not total[-1] > 0:
