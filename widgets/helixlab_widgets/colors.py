@@ -7,12 +7,14 @@ import numpy as np
 
 from helixlab.errors import HelixLabError
 
-PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
-"""Line colours told apart by colour-blind readers (Okabe & Ito 2008, https://jfly.uni-koeln.de/color/); those too
-pale or too dark for one of the two backgrounds are left out."""
+PALETTE = ("#1F83C4", "#D55E00", "#00976E", "#C4609A", "#A07A00", "#8370D8")
+"""Line colours that colour-blind readers can tell apart: the hues of Okabe & Ito (2008,
+https://jfly.uni-koeln.de/color/), as light or dark as it takes for a contrast of 3 both to white and to JupyterLab's
+dark background, #111."""
 
-GUIDE = "#888888"
-"""Lines that help the eye: contrast of at least 3.5 to white and to JupyterLab's dark background, #111."""
+GUIDE = "#777777"
+"""Labels and lines that help the eye: a contrast of 4 to both backgrounds. bqplot's own labels follow the theme, but
+in the dark one they are orange."""
 
 MARKER = "#FF4FA3"
 """Marks on pictures: a hue that neither viridis nor grey holds."""

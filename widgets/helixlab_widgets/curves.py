@@ -1,14 +1,16 @@
 """Fourier shell correlation curves."""
 
 from collections.abc import Sequence
+from html import escape
 
 import bqplot
+import ipywidgets
 import numpy as np
 
 from helixlab.errors import HelixLabError
 from helixlab.validate import FSCCurve
 from helixlab_widgets.colors import GUIDE, PALETTE
-from helixlab_widgets.images import Frame
+from helixlab_widgets.images import Frame, plain_axis
 
 _TICKS_A = (100, 50, 30, 20, 15, 12, 10, 9, 8, 7, 6, 5, 4.5, 4, 3.5, 3, 2.5, 2.2, 2, 1.8, 1.6, 1.5, 1.4, 1.2, 1)
 
@@ -18,7 +20,7 @@ def curve_figure(
     *,
     thresholds: tuple[float, ...] = (0.143, 0.5),
     labels: Sequence[str] | None = None,
-) -> bqplot.Figure:
+) -> ipywidgets.VBox:
     """Show FSC curves with the thresholds that resolutions are read at.
 
     Parameters
@@ -32,9 +34,9 @@ def curve_figure(
 
     Returns
     -------
-    bqplot.Figure
-        One :class:`bqplot.Lines` per curve, in the given order, then one per threshold. The x axis is linear in
-        1/Å and labelled in Å.
+    ipywidgets.VBox
+        The legend, and a :class:`bqplot.Figure` with one :class:`bqplot.Lines` per curve, in the given order, then
+        one per threshold. The x axis is linear in 1/Å and labelled in Å.
 
     Raises
     ------
@@ -44,8 +46,9 @@ def curve_figure(
     Examples
     --------
     >>> curve = FSCCurve(np.array([0.0, 0.1, 0.2]), np.array([1.0, 0.8, 0.0]), "half maps")
-    >>> curve_figure([curve]).marks[0].labels
-    ['half maps: 5.5 Å']
+    >>> legend, figure = curve_figure([curve]).children
+    >>> "half maps: 5.5 Å" in legend.value, len(figure.marks)
+    (True, 3)
     """
     labels = [c.label for c in curves] if labels is None else list(labels)
     if not 1 <= len(curves) <= len(PALETTE) or len(labels) != len(curves):
@@ -60,16 +63,8 @@ def curve_figure(
         "y": bqplot.LinearScale(min=min(-0.05, lowest), max=1.02, allow_padding=False),
     }
     lines = [
-        bqplot.Lines(
-            x=curve.freq_per_A,
-            y=curve.fsc,
-            scales=scales,
-            colors=[colour],
-            stroke_width=2.2,
-            labels=[_legend(label, curve, thresholds)],
-            display_legend=True,
-        )
-        for curve, label, colour in zip(curves, labels, PALETTE, strict=False)
+        bqplot.Lines(x=curve.freq_per_A, y=curve.fsc, scales=scales, colors=[colour], stroke_width=2.2)
+        for curve, colour in zip(curves, PALETTE, strict=False)
     ]
     guides = [
         bqplot.Lines(
@@ -77,38 +72,39 @@ def curve_figure(
         )
         for t in thresholds
     ]
-    ticks = {1.0 / a: f"{a:g}" for a in _spread_ticks(nyquist_per_A)}
-    axes = [
-        bqplot.Axis(
-            scale=scales["x"],
-            label="Resolution (Å)",
-            grid_lines="none",
-            tick_values=np.array(list(ticks)),
-            tick_labels=ticks,
-        ),
-        bqplot.Axis(
-            scale=scales["y"],
-            label="Fourier shell correlation",
-            side="left",
-            grid_lines="none",
-            tick_values=np.array(sorted({0.0, *thresholds, 1.0})),
-            tick_format=".3~g",
-        ),
-    ]
-    frame = Frame(height=320, max_width=760)
-    return bqplot.Figure(
+    ticks_A = _spread_ticks(nyquist_per_A)
+    at_per_A = 1.0 / np.array(ticks_A)
+    in_A = {at: f"{a:g}" for at, a in zip(at_per_A.tolist(), ticks_A, strict=True)}
+    fsc_ticks = np.array(sorted({0.0, *thresholds, 1.0}))
+    frame = Frame(top=8, left=70, height=300, max_width=760)
+    figure = bqplot.Figure(
         marks=[*lines, *guides],
-        axes=axes,
+        axes=[
+            plain_axis(scales["x"], "Resolution (Å)", at_per_A, tick_labels=in_A),
+            plain_axis(scales["y"], "Fourier shell correlation", fsc_ticks, side="left"),
+        ],
         fig_margin=frame.fig_margin,
-        legend_location="top-right",
-        legend_style={"stroke-width": 0, "fill": "none"},
         padding_x=0,
         padding_y=0,
         layout=frame.layout,
     )
+    entries = [
+        _entry(_name(label, curve, thresholds), colour)
+        for label, curve, colour in zip(labels, curves, PALETTE, strict=False)
+    ]
+    return ipywidgets.VBox(
+        # bqplot's own legend neither wraps nor keeps inside a narrow figure.
+        [ipywidgets.HTML("".join(entries), layout=ipywidgets.Layout(margin=f"0 0 0 {frame.left}px")), figure],
+        layout=ipywidgets.Layout(width="100%", overflow="hidden"),
+    )
 
 
-def _legend(label: str, curve: FSCCurve, thresholds: tuple[float, ...]) -> str:
+def _entry(text: str, colour: str) -> str:
+    dash = f'<span style="display:inline-block;width:22px;border-top:3px solid {colour};vertical-align:middle"></span>'
+    return f'<span style="white-space:nowrap;margin-right:18px;line-height:20px">{dash} {escape(text)}</span> '
+
+
+def _name(label: str, curve: FSCCurve, thresholds: tuple[float, ...]) -> str:
     if not thresholds:
         return label
     crossing = curve.crossing(thresholds[0])

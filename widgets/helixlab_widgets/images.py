@@ -1,7 +1,8 @@
 """A picture under axes with units."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import bqplot
 import ipywidgets
@@ -9,7 +10,9 @@ import numpy as np
 from jaxtyping import Float
 
 from helixlab.errors import HelixLabError
-from helixlab_widgets.colors import colour_steps, png_bytes
+from helixlab_widgets.colors import GUIDE, colour_steps, png_bytes
+
+Overlay = Callable[[dict[str, bqplot.Scale]], Sequence[bqplot.Mark]]
 
 
 @dataclass(frozen=True)
@@ -17,8 +20,8 @@ class Frame:
     """Where a figure's drawing area lies, in px, and how large the figure is."""
 
     top: int = 12
-    bottom: int = 46
-    left: int = 58
+    bottom: int = 48
+    left: int = 62
     right: int = 16
     height: int = 380
     max_width: int = 980
@@ -32,7 +35,12 @@ class Frame:
     def layout(self) -> ipywidgets.Layout:
         """As wide as there is room, up to ``max_width``; never with a scroll bar of its own."""
         return ipywidgets.Layout(
-            width="100%", max_width=f"{self.max_width}px", height=f"{self.height}px", min_width="0px", overflow="hidden"
+            width="100%",
+            max_width=f"{self.max_width}px",
+            min_width="0px",
+            height=f"{self.height}px",
+            margin="0px",  # on top of 100% it would stick out
+            overflow="hidden",
         )
 
 
@@ -47,7 +55,7 @@ def image_figure(
     colour_map: str = "viridis",
     value_range: tuple[float, float] | None = None,
     is_pixelated: bool = False,
-    marks: Sequence[bqplot.Mark] = (),
+    overlay: Overlay | None = None,
     frame: Frame | None = None,
 ) -> bqplot.Figure:
     """Show an array as a picture.
@@ -66,8 +74,9 @@ def image_figure(
         Values at the ends of the colour map; by default the array's own.
     is_pixelated : bool
         Show cells as cells; otherwise the browser smooths between them.
-    marks : sequence of bqplot.Mark
-        Drawn over the picture; a mark without scales of its own gets the figure's.
+    overlay : callable, optional
+        Given the figure's scales, returns the marks to be drawn over the picture. (bqplot cannot show a mark that
+        was made without scales, even if it gets some later.)
     frame : Frame, optional
         Margins and size.
 
@@ -88,7 +97,7 @@ def image_figure(
     >>> figure.axes[0].label, figure.marks[0].x.tolist()
     ('x (Å)', [0.0, 4.0])
     """
-    frame = frame or Frame(right=84 if value_label else 16)
+    frame = frame or Frame(right=96 if value_label else 16)
     (x0, x1), (y0, y1) = (_checked_range(*pair) for pair in (("x_range", x_range), ("y_range", y_range)))
     low, high = displayed_range(image, value_range)
     scales = {
@@ -102,16 +111,14 @@ def image_figure(
         scales=scales,
         pixelated=is_pixelated,
     )
-    for mark in marks:
-        mark.scales = {**scales, **mark.scales}
     axes = [
-        bqplot.Axis(scale=scales["x"], label=x_label, grid_lines="none", num_ticks=7),
-        bqplot.Axis(scale=scales["y"], label=y_label, side="left", grid_lines="none", num_ticks=6),
+        plain_axis(scales["x"], x_label, round_ticks(x0, x1, is_angle="°" in x_label)),
+        plain_axis(scales["y"], y_label, round_ticks(y0, y1, is_angle="°" in y_label), side="left"),
     ]
     if value_label:
         axes.append(_colour_bar(value_label, colour_map, low, high))
     return bqplot.Figure(
-        marks=[picture, *marks],
+        marks=[picture, *(overlay(scales) if overlay else ())],
         axes=axes,
         fig_margin=frame.fig_margin,
         padding_x=0,
@@ -162,6 +169,44 @@ def _checked_range(name: str, pair: tuple[float, float]) -> tuple[float, float]:
     return low, high
 
 
+def plain_axis(
+    scale: bqplot.Scale, label: str, ticks: Float[np.ndarray, "n"], *, side: str = "bottom", **options: Any
+) -> bqplot.Axis:
+    """An axis with the given ticks, its label clear of the ticks' numbers."""
+    return bqplot.Axis(
+        scale=scale,
+        label=label,
+        side=side,
+        label_color=GUIDE,
+        label_offset="36px" if side == "bottom" else "48px",
+        grid_lines="none",
+        tick_values=ticks,
+        **{"tick_format": "~g", **options},
+    )
+
+
+def round_ticks(low: float, high: float, *, count: int = 7, is_angle: bool = False) -> Float[np.ndarray, "n"]:
+    """At most ``count`` or so round numbers between two values; angles in parts of a turn.
+
+    Examples
+    --------
+    >>> round_ticks(-180.9, 179.1, is_angle=True).tolist(), round_ticks(1.0, 7.0).tolist()
+    ([-180.0, -120.0, -60.0, 0.0, 60.0, 120.0], [1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0])
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    steps = [1, 1.5, 3, 4.5, 6, 9, 10] if is_angle else [1, 2, 2.5, 5, 10]
+    ticks = MaxNLocator(count, steps=steps).tick_values(low, high)
+    margin = 1e-9 * (high - low)
+    return ticks[(ticks >= low - margin) & (ticks <= high + margin)]
+
+
 def _colour_bar(label: str, colour_map: str, low: float, high: float) -> bqplot.ColorAxis:
-    scale = bqplot.ColorScale(colors=colour_steps(colour_map), min=low, max=high)
-    return bqplot.ColorAxis(scale=scale, label=label, side="right", num_ticks=5)
+    return bqplot.ColorAxis(
+        scale=bqplot.ColorScale(colors=colour_steps(colour_map), min=low, max=high),
+        label=label,
+        side="right",
+        label_color=GUIDE,
+        tick_values=round_ticks(low, high, count=4),
+        tick_format="~g",
+    )

@@ -51,9 +51,7 @@ class LandscapeFigure(ipywidgets.VBox):
         (x0, dx), (y0, dy) = _cells(self._twist_deg, self._block[0]), _cells(self._rise_A, self._block[1])
         self._corner, self._cell = (x0, y0), (dx, dy)
         x1, y1 = x0 + dx * self._shown.shape[0], y0 + dy * self._shown.shape[1]
-        self._cross = bqplot.Scatter(
-            x=[], y=[], marker="cross", colors=["#ffffff"], stroke="#000000", stroke_width=1, default_size=90
-        )
+        places = _in_view(candidates, (x0, x1), (y0, y1))
         self.figure = image_figure(
             # −1 stands for "never compared"; negative correlations are of no more interest than none.
             np.where(self._shown.T > -1.0, self._shown.T, np.nan),
@@ -64,9 +62,10 @@ class LandscapeFigure(ipywidgets.VBox):
             value_label="Score",
             value_range=(0.0, max(float(self._shown.max()), 0.1)),
             is_pixelated=True,
-            marks=[_rings(candidates, (x0, x1), (y0, y1)), self._cross],
-            frame=Frame(right=84, height=420),
+            overlay=lambda scales: [*_rings(places, (x0, x1), scales), _cross(scales)],
+            frame=Frame(right=96, height=420),
         )
+        self._cross = self.figure.marks[-1]
         self.readout = ipywidgets.HTML(value="Click the map to pick a screw.")
         super().__init__([self.figure, self.readout], layout=ipywidgets.Layout(width="100%", overflow="hidden"))
         self.figure.marks[0].on_element_click(self._on_click)
@@ -182,27 +181,57 @@ def _cells(axis: Float[np.ndarray, "n"], block: int) -> tuple[float, float]:
     return float(axis[0]) - step / 2, step * block
 
 
-def _rings(
+def _in_view(
     candidates: Sequence[Candidate | HelicalSymmetry], x_range: tuple[float, float], y_range: tuple[float, float]
-) -> bqplot.Scatter:
-    """A ring and a number for every description of a candidate that lies in the plane."""
-    symmetries = [c.symmetry if isinstance(c, Candidate) else c for c in candidates]
-    places = [
-        (s.twist_deg, s.rise_A, str(number))
-        for number, candidate in enumerate(symmetries, 1)
-        for s in candidate.equivalents()
-        if x_range[0] <= s.twist_deg <= x_range[1] and y_range[0] <= s.rise_A <= y_range[1]
-    ]
-    return bqplot.Scatter(
-        x=[p[0] for p in places],
-        y=[p[1] for p in places],
-        names=np.array([p[2] for p in places]) if places else None,
-        names_unique=False,
+) -> dict[tuple[float, float], str]:
+    """Where descriptions of candidates lie in the plane, and the numbers of those that lie there."""
+    places: dict[tuple[float, float], str] = {}
+    for number, candidate in enumerate(candidates, 1):
+        symmetry = candidate.symmetry if isinstance(candidate, Candidate) else candidate
+        for s in symmetry.equivalents():
+            if x_range[0] <= s.twist_deg <= x_range[1] and y_range[0] <= s.rise_A <= y_range[1]:
+                at = (round(s.twist_deg, 2), round(s.rise_A, 2))  # closer ones cannot be told apart on a screen
+                places[at] = f"{places[at]}, {number}" if at in places else str(number)
+    return places
+
+
+def _rings(
+    places: dict[tuple[float, float], str], x_range: tuple[float, float], scales: dict[str, bqplot.Scale]
+) -> list[bqplot.Mark]:
+    """Each place ringed, whole even at the plane's edge, with its numbers beside it where there is room."""
+    rings = bqplot.Scatter(
+        x=[twist_deg for twist_deg, _ in places],
+        y=[rise_A for _, rise_A in places],
+        scales=scales,
         colors=[MARKER],
         fill=False,
         stroke=MARKER,
         stroke_width=2,
         default_size=160,
-        label_display_horizontal_offset=9,
-        label_display_vertical_offset=-9,
+        apply_clip=False,
+    )
+    last_deg = x_range[1] - 0.1 * (x_range[1] - x_range[0])
+    on_right = [(place, text) for place, text in places.items() if place[0] <= last_deg]
+    on_left = [(place, text) for place, text in places.items() if place[0] > last_deg]
+    numbers = [
+        bqplot.Label(
+            x=[place[0] for place, _ in group],
+            y=[place[1] for place, _ in group],
+            text=[text for _, text in group],
+            scales=scales,
+            colors=["#ffffff"],
+            default_size=14,
+            font_weight="bold",
+            align=align,
+            x_offset=offset_px,
+            y_offset=-8,
+        )
+        for group, align, offset_px in ((on_right, "start", 10), (on_left, "end", -10))
+    ]
+    return [rings, *numbers]
+
+
+def _cross(scales: dict[str, bqplot.Scale]) -> bqplot.Scatter:
+    return bqplot.Scatter(
+        x=[], y=[], scales=scales, marker="cross", colors=["#ffffff"], stroke="#000000", stroke_width=1, default_size=90
     )

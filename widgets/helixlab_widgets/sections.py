@@ -9,11 +9,13 @@ from jaxtyping import Float
 
 from helixlab.errors import HelixLabError
 from helixlab.geometry import Volume
+from helixlab_widgets.colors import GUIDE
 from helixlab_widgets.images import Frame, image_figure
 
 _PANEL_PX = 270
 _MARGIN_PX = 8
-_TITLE_PX = 26
+_TITLE_PX = 36
+"""bqplot puts a title half of this above the drawing, and its own height lower."""
 _BAR_STEPS_A = (1, 2, 5, 10, 20, 50, 100, 200, 500, 1000, 2000, 5000)
 
 
@@ -71,17 +73,22 @@ def _panel(
     height_A, width_A = (n * pixel_size_A for n in plane.shape)
     bar_A = max([step for step in _BAR_STEPS_A if step <= 0.4 * width_A], default=width_A / 4)
     left_A, bottom_A = 0.06 * width_A, 0.06 * height_A
-    bar = bqplot.Lines(
-        x=[left_A, left_A + bar_A], y=[bottom_A, bottom_A], colors=["#ffffff"], stroke_width=4, apply_clip=False
-    )
-    label = bqplot.Label(
-        x=[left_A],
-        y=[bottom_A + 0.03 * height_A],
-        text=[f"{bar_A:g} Å"],
-        colors=["#ffffff"],
-        default_size=14,
-        font_weight="bold",
-    )
+
+    def scale_bar(scales: dict[str, bqplot.Scale]) -> list[bqplot.Mark]:
+        bar = bqplot.Lines(
+            x=[left_A, left_A + bar_A], y=[bottom_A, bottom_A], scales=scales, colors=["#ffffff"], stroke_width=4
+        )
+        label = bqplot.Label(
+            x=[left_A],
+            y=[bottom_A + 0.03 * height_A],
+            scales=scales,
+            text=[f"{bar_A:g} Å"],
+            colors=["#ffffff"],
+            default_size=14,
+            font_weight="bold",
+        )
+        return [bar, label]
+
     frame = Frame(top=_TITLE_PX, bottom=_MARGIN_PX, left=_MARGIN_PX, right=_MARGIN_PX)
     figure = image_figure(
         plane,
@@ -89,12 +96,12 @@ def _panel(
         (0.0, height_A),
         colour_map="gray",
         value_range=value_range,
-        marks=[bar, label],
+        overlay=scale_bar,
         frame=frame,
     )
     figure.axes = []
     figure.title = title
-    figure.title_style = {"font-size": "13px"}
+    figure.title_style = {"font-size": "13px", "fill": GUIDE}
     figure.layout = ipywidgets.Layout(
         width=f"{width_A * px_per_A + 2 * _MARGIN_PX:.0f}px",
         height=f"{height_A * px_per_A + _TITLE_PX + _MARGIN_PX:.0f}px",
