@@ -1,6 +1,7 @@
 """From a map to its helical symmetry."""
 
 from helixlab.search.alignment import align_axis
+from helixlab.search.audit import AuditReport, Finding, audit_symmetry
 from helixlab.search.axis import AxisReport
 from helixlab.search.filament import Filament, prepare_filament
 from helixlab.search.landscape import Landscape, compute_landscape, score_pitch_plane, search_axes
@@ -10,14 +11,17 @@ from helixlab.search.settings import SearchSettings
 from helixlab.search.unroll import UnrolledMap, unroll
 
 __all__ = [
+    "AuditReport",
     "AxisReport",
     "Candidate",
     "Filament",
+    "Finding",
     "Landscape",
     "SearchResult",
     "SearchSettings",
     "UnrolledMap",
     "align_axis",
+    "audit_symmetry",
     "compute_landscape",
     "prepare_filament",
     "score_pitch_plane",

@@ -101,6 +101,7 @@ def search_symmetry(
         resolution_A=filament.resolution_A,
         inner_radius_A=filament.inner_radius_A,
         outer_radius_A=filament.outer_radius_A,
+        filament=filament,
         axis=axis,
         dyad_deg=verdict.dyad.azimuth_deg if verdict.dyad else None,
         dyad_z_A=verdict.dyad.z_A if verdict.dyad else None,

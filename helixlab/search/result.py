@@ -1,11 +1,12 @@
 """What a symmetry search answers."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from helixlab.geometry import HelicalSymmetry
 from helixlab.search.axis import AxisReport
+from helixlab.search.filament import Filament
 from helixlab.search.landscape import Landscape
 
 
@@ -80,6 +81,8 @@ class SearchResult:
     warnings : tuple of str
     resolution_A, inner_radius_A, outer_radius_A : float
         As used: FSC 0.143 of half maps (of one map: where 99.9% of its power ends), and the cylinder.
+    filament : Filament
+        The correlation that the scores were read from, about the aligned axis.
     axis : AxisReport or None
         What the alignment of the axis did; None when it was switched off.
     dyad_deg, dyad_z_A : float or None
@@ -94,6 +97,7 @@ class SearchResult:
     resolution_A: float
     inner_radius_A: float
     outer_radius_A: float
+    filament: Filament = field(repr=False)
     axis: AxisReport | None = None
     dyad_deg: float | None = None
     dyad_z_A: float | None = None
