@@ -20,35 +20,32 @@ few numbers of one asymmetric unit, which makes it quick.
 """
 
 import math
-from functools import partial
 from typing import NamedTuple
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Complex, Float, Int
+from jaxtyping import Array, Float, Int
 
 from helixlab.errors import HelixLabError
 from helixlab.geometry import HelicalSymmetry, Volume, axis_coordinates
-from helixlab.kernels.interpolate import (
-    mirrored_spline_matrix,
-    plane_coefficients,
-    sample_sections,
-    spline_transfer,
+from helixlab.kernels.helical_waves import (
+    REFINE,
+    HelicalWaves,
+    angular_modes,
+    average_dyad,
+    fit_waves,
+    masked_sections,
+    normal_inverses,
+    spline_coefficients,
+    sum_waves,
 )
-
-_REFINE = 2
-"""Spline nodes per voxel along the radius and along the arc: at two, 99.8% of the amplitude is kept at Nyquist."""
+from helixlab.kernels.interpolate import mirrored_spline_matrix, plane_coefficients, sample_sections
 
 _RIM_PX = 3
 """Cylinders beyond the outermost voxel that is read: the splines' end lies that far away."""
 
 _EDGE_PX = 5.0
 """Default width of the soft edge, that of :func:`helixlab.kernels.masks.cylindrical_mask`."""
-
-_MIN_EIGENVALUE = 0.1
-"""Combinations of layer lines that the central part shows less than a tenth as well as the best are left out: two
-lines that differ by nearly the sampling frequency look alike."""
 
 _CHUNK = 32
 """Sections summed at a time: bounds the memory."""
@@ -203,7 +200,7 @@ class _Plan(NamedTuple):
 
     @property
     def n_fine(self) -> int:
-        return _REFINE * self.n_sector
+        return REFINE * self.n_sector
 
     @classmethod
     def of(
@@ -217,6 +214,10 @@ class _Plan(NamedTuple):
     ) -> "_Plan":
         pixel, nz = volume.pixel_size_A, volume.shape[0]
         room_px = (min(volume.shape[1:]) - 1) // 2
+        if room_px < 4:
+            raise HelixLabError(
+                f"volume: found a box of {volume.shape} voxels; it needs at least 9 across the filament."
+            )
         if edge_A is not None:
             edge_px = edge_A / pixel
         else:
@@ -295,7 +296,7 @@ def _polar(
     mask = _soft_step(radius - plan.outer_px, plan.edge_px)
     if plan.inner_px > 0:
         mask = mask * _soft_step(plan.inner_px - radius, plan.edge_px)
-    nodes = 1.0 + _REFINE * np.minimum(radius, plan.half_side)
+    nodes = 1.0 + REFINE * np.minimum(radius, plan.half_side)
     return (
         jnp.asarray(nodes, jnp.float32),
         jnp.asarray(angle % plan.n_fine, jnp.float32),
@@ -311,16 +312,9 @@ def _tile_voxels(plan: _Plan) -> tuple[Float[Array, "p"], Float[Array, "p"], Flo
 # --- the layer lines of a map ---------------------------------------------------------------------
 
 
-class _Lines(NamedTuple):
-    """Helical waves: order m = order·q, layer line l."""
-
-    amplitude: Complex[Array, "q r l"]
-    """Spline coefficients over radius (from one node before the axis) and angle."""
-    frequency: Float[Array, "q l"]
-    """Cycles per section."""
-
-
-def _fit_lines(volume: Volume, symmetry: HelicalSymmetry, plan: _Plan, dyad_deg: float, dyad_z_A: float) -> _Lines:
+def _fit_lines(
+    volume: Volume, symmetry: HelicalSymmetry, plan: _Plan, dyad_deg: float, dyad_z_A: float
+) -> HelicalWaves:
     for name, value in (("dyad_deg", dyad_deg), ("dyad_z_A", dyad_z_A)):
         if not math.isfinite(value):
             raise HelixLabError(f"{name}: found {value}; it is a finite number.")
@@ -332,7 +326,7 @@ def _fit_lines(volume: Volume, symmetry: HelicalSymmetry, plan: _Plan, dyad_deg:
     frequency = (line - winding) / rise_px
     is_resolved = frequency < 0.5
     plane = plan.first_plane - volume.shape[0] // 2 + np.arange(plan.n_planes)
-    solution = _normal_inverses(plan.window, plane, rise_px, is_resolved)
+    solution = normal_inverses(plan.window, plane, rise_px, is_resolved)
     phase = (2.0 * m * (dyad_deg / 360.0) + 2.0 * frequency * (dyad_z_A / volume.pixel_size_A)) % 1.0
 
     cut, centre = [slice(plan.first_plane, plan.first_plane + plan.n_planes)], []
@@ -342,17 +336,17 @@ def _fit_lines(volume: Volume, symmetry: HelicalSymmetry, plan: _Plan, dyad_deg:
         cut.append(slice(first, last))
         centre.append(n // 2 - first + margin)
     slab = np.ascontiguousarray(volume.data[tuple(cut)])
-    matrix_y, matrix_x = (jnp.asarray(mirrored_spline_matrix(n, margin, _REFINE)) for n in slab.shape[1:])
-    radius = np.arange(_REFINE * (plan.half_side + _RIM_PX) + 1) / _REFINE
+    matrix_y, matrix_x = (jnp.asarray(mirrored_spline_matrix(n, margin, REFINE)) for n in slab.shape[1:])
+    radius = np.arange(REFINE * (plan.half_side + _RIM_PX) + 1) / REFINE
     phi_rad = np.arange(plan.order * plan.n_sector) * (2.0 * np.pi / (plan.order * plan.n_sector))
-    y = _REFINE * (centre[0] + radius[:, None] * np.sin(phi_rad)).ravel()
-    x = _REFINE * (centre[1] + radius[:, None] * np.cos(phi_rad)).ravel()
+    y = REFINE * (centre[0] + radius[:, None] * np.sin(phi_rad)).ravel()
+    x = REFINE * (centre[1] + radius[:, None] * np.cos(phi_rad)).ravel()
     # Compiled apart: merged into one kernel the gathers would run across z, ten times slower.
     coefficients = plane_coefficients(jnp.asarray(slab), matrix_y, matrix_x)
     values = sample_sections(coefficients, jnp.asarray(y, jnp.float32), jnp.asarray(x, jnp.float32))
-    modes = _angular_modes(values, order=plan.order, n_sector=plan.n_sector)
+    modes = angular_modes(values, order=plan.order, n_sector=plan.n_sector)
     frequency = jnp.asarray(np.where(is_resolved, frequency, 0.0), jnp.float32)
-    amplitude = _fit_waves(
+    amplitude = fit_waves(
         modes,
         jnp.asarray(plan.window, jnp.float32),
         jnp.asarray(plane, jnp.float32),
@@ -360,79 +354,12 @@ def _fit_lines(volume: Volume, symmetry: HelicalSymmetry, plan: _Plan, dyad_deg:
         jnp.asarray(solution, jnp.complex64),
     )
     if symmetry.is_dihedral:
-        amplitude = _average_dyad(amplitude, jnp.asarray(phase, jnp.float32))
-    return _Lines(_spline_coefficients(amplitude, order=plan.order), frequency)
-
-
-def _normal_inverses(
-    window: Float[np.ndarray, "z"], plane: Int[np.ndarray, "z"], rise_px: float, is_resolved: np.ndarray
-) -> np.ndarray:
-    """Inverse of the least-squares matrix of each order's layer lines, zero for lines that are not resolved.
-
-    The matrix Σ_z w(z) exp(−2πi (f_l − f_l') z) depends on l − l' only, and orders differ only in how many lines
-    are resolved: two numbers, one apart.
-    """
-    n_lines = is_resolved.shape[1]
-    count = is_resolved.sum(axis=1)
-    lag = np.arange(n_lines)[:, None] - np.arange(n_lines)
-    overlap = np.exp((-2j * np.pi / rise_px) * np.arange(1 - n_lines, n_lines)[:, None] * plane) @ window
-    normal = overlap[lag + n_lines - 1]
-    inverses = np.zeros((n_lines + 1, n_lines, n_lines), complex)
-    for n in np.unique(count[count > 0]):
-        inverses[n, :n, :n] = np.linalg.pinv(normal[:n, :n], rcond=_MIN_EIGENVALUE, hermitian=True)
-    return inverses[count]
-
-
-@partial(jax.jit, static_argnames=("order", "n_sector"))
-def _angular_modes(values: Float[Array, "p z"], *, order: int, n_sector: int) -> Complex[Array, "r z q"]:
-    """Values on cylinders, averaged over Cn and transformed over φ; without the Nyquist term."""
-    sector = values.reshape(-1, order, n_sector, values.shape[1]).mean(axis=1)
-    return jnp.fft.rfft(jnp.swapaxes(sector, 1, 2), axis=2)[:, :, :-1] / n_sector
-
-
-@jax.jit
-def _fit_waves(
-    modes: Complex[Array, "r z q"],
-    window: Float[Array, "z"],
-    plane: Float[Array, "z"],
-    frequency: Float[Array, "q l"],
-    solution: Complex[Array, "q l l"],
-) -> Complex[Array, "q r l"]:
-    """Least-squares amplitudes of the layer lines."""
-    waves = _waves(-frequency, plane) * window
-    return jnp.einsum("rzq,qlz,qkl->qrk", modes, waves, solution, optimize=[(0, 1), (0, 1)])
-
-
-@jax.jit
-def _average_dyad(amplitude: Complex[Array, "q r l"], phase: Float[Array, "q l"]) -> Complex[Array, "q r l"]:
-    """Average with the density turned about a dyad; ``phase`` in turns."""
-    turned = jnp.conj(amplitude) * jnp.exp(-2j * jnp.pi * phase)[:, None]
-    return 0.5 * (amplitude + turned)
-
-
-@partial(jax.jit, static_argnames="order")
-def _spline_coefficients(amplitude: Complex[Array, "q r l"], *, order: int) -> Complex[Array, "q nodes l"]:
-    """Amplitudes at the nodes to coefficients of cubic splines over radius and angle.
-
-    Along a diameter order m is even or odd as m is, which continues it through the axis. One coefficient before
-    the axis is put in front.
-    """
-    n_q, n_r, _ = amplitude.shape
-    parity = jnp.where(order * np.arange(n_q) % 2, -1.0, 1.0)[:, None, None]
-    pole = math.sqrt(3.0) - 2.0
-    reach = 12  # the pole's 12th power is 1e-7
-    before = parity * amplitude[:, reach + 1 : 0 : -1]
-    beyond = amplitude[:, -2 : -2 - reach : -1]
-    extended = jnp.concatenate([before, amplitude, beyond], axis=1)
-    # The inverse of the spline's sampling filter, −6z/(1 − z²)·z^|k| (Unser 1999, box 2).
-    taps = -6.0 * pole / (1.0 - pole**2) * pole ** np.abs(np.arange(-reach, reach + 1))
-    filtered = [float(tap) * extended[:, k : k + n_r + 1] for k, tap in enumerate(taps)]
-    over_phi = spline_transfer(np.arange(n_q, dtype=np.float32) / (2 * _REFINE * n_q))
-    return jnp.sum(jnp.stack(filtered), axis=0) / over_phi[:, None, None]
+        amplitude = average_dyad(amplitude, jnp.asarray(phase, jnp.float32))
+    return HelicalWaves(spline_coefficients(amplitude, order=plan.order), frequency)
 
 
 def _density(
-    lines: _Lines,
+    lines: HelicalWaves,
     first: int,
     n_z: int,
     points: tuple[Float[Array, "p"], Float[Array, "p"], Float[Array, "p"]],
@@ -440,24 +367,5 @@ def _density(
 ) -> Float[np.ndarray, "n_z p"]:
     """The density of ``n_z`` sections, from ``first`` over the centre, at points from :func:`_polar`."""
     radius, angle, mask = points
-    cylinders = _sum_waves(lines, jnp.float32(first), n_fine=n_fine, n_z=n_z)
-    return np.asarray(_masked(sample_sections(cylinders, radius, angle), mask))
-
-
-@partial(jax.jit, static_argnames=("n_fine", "n_z"))
-def _sum_waves(lines: _Lines, first: Float[Array, ""], *, n_fine: int, n_z: int) -> Float[Array, "r phi n_z"]:
-    """Spline coefficients of the density on cylinders."""
-    waves = _waves(lines.frequency, first + jnp.arange(n_z))
-    modes = jnp.einsum("qrl,qlz->rzq", lines.amplitude, waves)
-    return jnp.swapaxes(jnp.fft.irfft(modes, n=n_fine, axis=2, norm="forward"), 1, 2)
-
-
-@jax.jit
-def _masked(values: Float[Array, "p z"], mask: Float[Array, "p"]) -> Float[Array, "z p"]:
-    return (values * mask[:, None]).T
-
-
-def _waves(frequency: Float[Array, "q l"], plane: Float[Array, "z"]) -> Complex[Array, "q l z"]:
-    cycles = frequency[:, :, None] * plane
-    turn = (2.0 * jnp.pi) * (cycles - jnp.round(cycles))
-    return jax.lax.complex(jnp.cos(turn), jnp.sin(turn))
+    cylinders = sum_waves(lines, jnp.float32(first), n_fine=n_fine, n_z=n_z)
+    return np.asarray(masked_sections(sample_sections(cylinders, radius, angle), mask))

@@ -9,7 +9,7 @@ import pytest
 from helixlab.errors import HelixLabError
 from helixlab.geometry import HelicalSymmetry, Volume
 from helixlab.io import read_volume, write_volume
-from helixlab.kernels import symmetrize
+from helixlab.kernels import helical_waves
 from helixlab.kernels.symmetrize import impose_sections, impose_symmetry
 from helixlab.simulate import simulate_helix
 
@@ -209,11 +209,11 @@ def test_new_numbers_do_not_retrace():
     rng = np.random.default_rng(7)
     noise = Volume(rng.normal(size=(32, 32, 32)).astype(np.float32), 2.0)
     kernels = (
-        symmetrize._angular_modes,
-        symmetrize._fit_waves,
-        symmetrize._spline_coefficients,
-        symmetrize._sum_waves,
-        symmetrize._masked,
+        helical_waves.angular_modes,
+        helical_waves.fit_waves,
+        helical_waves.spline_coefficients,
+        helical_waves.sum_waves,
+        helical_waves.masked_sections,
     )
     impose_symmetry(noise, HelicalSymmetry(29.4, 5.3), outer_radius_A=20.0, z_fraction=0.5)
     before = [kernel._cache_size() for kernel in kernels]
@@ -245,6 +245,12 @@ def test_bad_requests_are_named(options, message):
 def test_rise_longer_than_the_box_asks_for_a_longer_box():
     with pytest.raises(HelixLabError, match="Use a longer box"):
         impose_symmetry(Volume(np.zeros((16, 16, 16), np.float32), 2.0), HelicalSymmetry(20.0, 40.0))
+
+
+def test_smallest_box_and_the_next_smaller():
+    impose_symmetry(Volume(np.ones((5, 9, 9), np.float32), 2.0), HelicalSymmetry(20.0, 2.0), z_fraction=1.0)
+    with pytest.raises(HelixLabError, match="^volume: found"):
+        impose_symmetry(Volume(np.ones((5, 8, 9), np.float32), 2.0), HelicalSymmetry(20.0, 2.0), z_fraction=1.0)
 
 
 def test_agrees_with_relion_and_keeps_more(tmp_path):
