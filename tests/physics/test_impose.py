@@ -249,7 +249,7 @@ def test_rise_longer_than_the_box_asks_for_a_longer_box():
 
 def test_smallest_box_and_the_next_smaller():
     impose_symmetry(Volume(np.ones((5, 9, 9), np.float32), 2.0), HelicalSymmetry(20.0, 2.0), z_fraction=1.0)
-    with pytest.raises(HelixLabError, match="^volume: found"):
+    with pytest.raises(HelixLabError, match=r"^volume: found"):
         impose_symmetry(Volume(np.ones((5, 8, 9), np.float32), 2.0), HelicalSymmetry(20.0, 2.0), z_fraction=1.0)
 
 
