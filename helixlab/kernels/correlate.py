@@ -225,15 +225,17 @@ def _assemble(
 
 
 def _pad_centre(spectrum: Complex[Array, "*rest k"], n_fine: int) -> Complex[Array, "*rest fine"]:
-    """Zero-pad a full spectrum (last axis) in its middle."""
-    n = spectrum.shape[-1]
-    gap = jnp.zeros((*spectrum.shape[:-1], n_fine - n), spectrum.dtype)
-    return jnp.concatenate([spectrum[..., : n // 2], gap, spectrum[..., n // 2 :]], axis=-1)
+    """Zero-pad a full spectrum of even length (last axis) in its middle; the Nyquist term is shared by ±k."""
+    half = spectrum.shape[-1] // 2
+    nyquist = spectrum[..., half : half + 1] / 2
+    gap = jnp.zeros((*spectrum.shape[:-1], n_fine - 2 * half - 1), spectrum.dtype)
+    return jnp.concatenate([spectrum[..., :half], nyquist, gap, nyquist, spectrum[..., half + 1 :]], axis=-1)
 
 
 def _lag_splines(power: Complex[Array, "m kz"], n_phi: int) -> Float[Array, "lag_z lag_phi"]:
     n_m, n_kz = power.shape
     fine_phi, fine_z = _LAG_REFINE * n_phi, _LAG_REFINE * n_kz
+    power = power.at[-1].divide(2.0)  # n_phi is even: its Nyquist term is shared by ±m
     fine = _pad_centre(power, fine_z) / spline_transfer(np.fft.fftfreq(fine_z).astype(np.float32))
     fine = jnp.pad(fine, ((0, fine_phi // 2 + 1 - n_m), (0, 0)))
     fine = fine / spline_transfer(np.fft.rfftfreq(fine_phi).astype(np.float32))[:, None]
@@ -242,7 +244,8 @@ def _lag_splines(power: Complex[Array, "m kz"], n_phi: int) -> Float[Array, "lag
 
 def _lag_spline(power: Float[Array, "kz"] | Complex[Array, "kz"]) -> Float[Array, "lag_z"]:
     fine_z = _LAG_REFINE * power.shape[0]
-    fine = _pad_centre(power.astype(jnp.complex64), fine_z) / spline_transfer(np.fft.fftfreq(fine_z).astype(np.float32))
+    fine = _pad_centre(power.astype(jnp.complex64), fine_z)
+    fine = fine / spline_transfer(np.fft.fftfreq(fine_z).astype(np.float32))
     return jnp.fft.ifft(fine).real * _LAG_REFINE
 
 

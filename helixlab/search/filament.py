@@ -187,6 +187,9 @@ def _check_grids(volume: Volume, half2: Volume | None) -> None:
         raise HelixLabError(
             f"volume: found a box of {volume.shape} voxels; a search needs at least 16 along each axis."
         )
+    for name, one in (("volume", volume), ("half2", half2)):
+        if one is not None and np.ptp(one.data) == 0:
+            raise HelixLabError(f"{name}: found the same density everywhere; a search needs a map with some structure.")
     if half2 is not None and (volume.shape != half2.shape or abs(volume.pixel_size_A / half2.pixel_size_A - 1) > 1e-4):
         raise HelixLabError(
             f"half2: found {half2.shape} voxels of {half2.pixel_size_A} Å; half map 1 has {volume.shape} of "
@@ -234,7 +237,9 @@ def _power_limit_A(volume: Volume, outer_px: float) -> float:
     _, power, _ = shell_correlation(jnp.asarray(volume.data), jnp.asarray(volume.data), mask)
     total = np.cumsum(np.asarray(power, np.float64)[1:])
     if not total[-1] > 0:
-        raise HelixLabError("volume: found the same density everywhere in the filament; a search needs some structure.")
+        raise HelixLabError(
+            "volume: found no density inside the cylinder; check the radii, and that the filament lies along z."
+        )
     shell = 1 + int(np.searchsorted(total, 0.999 * total[-1]))
     return float(1.0 / shell_freqs_per_A(volume.shape, volume.pixel_size_A)[min(shell, len(total))])
 

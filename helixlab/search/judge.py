@@ -29,6 +29,9 @@ _SIGMAS = 2.5
 """Standard errors within which two correlations are called equal. The best of many peaks is best by luck, too: with
 two, one true finer symmetry in ten would be missed."""
 
+SYSTEMATIC_PART = 0.1
+"""Part of a single map's departure from its own symmetry that may differ from lag to lag without being noise."""
+
 _SE_MARGIN = 1.15
 """Standard errors of twist and rise come from some 25 independent realisations of the noise (turns and shifts of one
 difference map), hence are themselves uncertain by 1/√50: the upper end is reported."""
@@ -50,16 +53,19 @@ class Comparison:
         Mean correlation over either set of lags.
     se : float
         Standard error of their difference from noise.
+    systematic : float
+        Difference that errors of the map other than noise may cause.
     """
 
     finer: float
     coarser: float
     se: float
+    systematic: float = 0.0
 
     @property
     def tolerance(self) -> float:
-        """The difference that noise and interpolation explain."""
-        return max(_SIGMAS * self.se, INTERPOLATION_FLOOR * abs(self.coarser))
+        """The difference that noise, interpolation and systematic errors explain."""
+        return max(_SIGMAS * self.se, INTERPOLATION_FLOOR * abs(self.coarser), self.systematic)
 
     @property
     def holds(self) -> bool:
@@ -337,7 +343,9 @@ class Judge:
             jnp.asarray(np.pad(first & used, pad)),
             jnp.asarray(np.pad(second & used, pad)),
         )
-        return Comparison(float(a), float(b), float(se))
+        # One map against itself: what it lacks of a perfect score is noise, rounding of grey levels, distortions.
+        systematic = 0.0 if self.filament.has_half_maps else SYSTEMATIC_PART * max(0.0, 1.0 - max(float(a), float(b)))
+        return Comparison(float(a), float(b), float(se), systematic)
 
     def _last(self, rise_A: float) -> int:
         """The last copy inside the overlap."""

@@ -8,7 +8,7 @@ import numpy as np
 from helixlab.geometry import HelicalSymmetry
 from helixlab.search.dyad import DyadFit, find_dyad
 from helixlab.search.filament import Filament
-from helixlab.search.judge import PSEUDO_SCORE, Comparison, Judge, PseudoSymmetry
+from helixlab.search.judge import PSEUDO_SCORE, SYSTEMATIC_PART, Comparison, Judge, PseudoSymmetry
 from helixlab.search.peaks import Peak
 from helixlab.search.result import Candidate
 from helixlab.search.settings import SearchSettings
@@ -88,7 +88,8 @@ def base_screw(filament: Filament, peaks: Sequence[Peak]) -> HelicalSymmetry:
     judge = Judge(filament)
     if not filament.has_half_maps:
         best = max(peaks, key=lambda p: p.score)
-        good = [p for p in peaks if p.score >= best.score - _SAME_SCORE]
+        tolerance = max(_SAME_SCORE, SYSTEMATIC_PART * (1.0 - best.score))
+        good = [p for p in peaks if p.score >= best.score - tolerance]
         return min(good, key=lambda p: p.symmetry.rise_A).symmetry
     best = max(peaks, key=lambda p: p.score - 2 * judge.score_error(p.symmetry))
     for peak in sorted(peaks, key=lambda p: p.symmetry.rise_A):
