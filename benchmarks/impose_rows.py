@@ -33,9 +33,9 @@ def rows(folder: Path, *, quick: bool) -> list[Row]:
     found.append(
         Row(
             work="central slices of the imposed map, 128³",
-            target="≤ 30 ms",
+            target="median ≤ 30 ms",
             measured=f"{1e3 * got['run_s']:.0f} ms, median {1e3 * got['median_s']:.0f} ms",
-            is_met=got["run_s"] <= 0.030,
+            is_met=got["median_s"] <= 0.030,
             run_s=got["run_s"],
             compile_s=got["compile_s"],
             cores=got["cores"],
