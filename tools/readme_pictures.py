@@ -16,9 +16,11 @@ CHECKOUT = Path(__file__).parents[1]
 PICTURES = {"1400-light-cell11-figure.png": "landscape.png", "1400-light-cell24-figure.png": "unrolled.png"}
 """What tests/ui/test_notebooks.py calls them, by the cell's position in the notebook, and what the README does."""
 
+WIDTH_PX = 800
+
 
 def main() -> None:
-    """Run the browser test with a folder for its screenshots, and keep two of them in 256 colours."""
+    """Run the browser test with a folder for its screenshots, and keep two of them, a little smaller."""
     with tempfile.TemporaryDirectory() as folder:
         test = [sys.executable, "-m", "pytest", "-q", "tests/ui/test_notebooks.py"]
         subprocess.run(test, cwd=CHECKOUT, check=True, env={**os.environ, "HELIXLAB_PICTURES": folder})
@@ -26,7 +28,8 @@ def main() -> None:
         target.mkdir(parents=True, exist_ok=True)
         for source, name in PICTURES.items():
             picture = Image.open(Path(folder) / source).convert("RGB")
-            picture.quantize(256, dither=Image.Dither.NONE).save(target / name, optimize=True)
+            picture.thumbnail((WIDTH_PX, WIDTH_PX), Image.Resampling.LANCZOS)
+            picture.save(target / name, optimize=True)
 
 
 if __name__ == "__main__":

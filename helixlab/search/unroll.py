@@ -67,9 +67,9 @@ def unroll(volume: Volume, radius_A: float, *, thickness_A: float = 0.0) -> Unro
     >>> flat.density.shape, float(flat.z_A[0]), float(flat.phi_deg[0])
     ((48, 76), -60.0, -180.0)
     """
-    radius_px = _checked_radii(volume, radius_A, thickness_A) / volume.pixel_size_A
-    # Whole voxels apart at most, the two edges included.
-    radii_px = np.linspace(*radius_px, 1 + int(np.ceil(np.ptp(radius_px))))
+    inner_px, outer_px = _checked_radii(volume, radius_A, thickness_A) / volume.pixel_size_A
+    # A voxel apart at most, the two edges included.
+    radii_px = np.linspace(inner_px, outer_px, 1 + int(np.ceil(outer_px - inner_px)))
     n_phi = 2 * int(np.ceil(np.pi * radii_px[-1]))
     cylinders = np.asarray(sample_cylinders(volume.data, radii_px, n_phi))
     from_minus_half_turn = np.roll(cylinders.mean(axis=0), n_phi // 2, axis=0)
