@@ -30,6 +30,7 @@ lab: $(VENV)/.installed  ## JupyterLab with the tutorials, copied to LAB_DIR
 	$(VENV)/bin/helixlab lab $(LAB_DIR)
 
 test: lint  ## Style, types, import rules, then every test, example and tutorial
+	@tools/chromium.sh
 	$(PY) -m pytest -n $(WORKERS) --dist worksteal tests helixlab $(if $(NOTEBOOKS),--nbmake --nbmake-timeout=600 $(NOTEBOOKS)) $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev  ## ruff, import-linter and pyright

@@ -284,7 +284,7 @@ def contrast(
     return product @ weights(first), product @ weights(second), jnp.sqrt(jnp.mean(noise**2))
 
 
-_N_TURNS = 61
+_N_TURNS = 37
 """Turned copies of the noise: prime, so that no cyclic order repeats them."""
 
 _N_SHIFTS = 5

@@ -24,6 +24,10 @@ _WELL_ALIGNED_SCORE = 0.98
 _LEAST_GAIN = 2e-3
 """Moving costs a resampling: it must pay."""
 
+_CHANCE_PART = 0.05
+"""Of what noise takes from a single map's score, the part that a wrong axis may win back by chance."""
+
+_NEAR_PX = 2.0
 _FAR_PX = 15.0
 
 _GOOD_PART = 0.95
@@ -95,10 +99,11 @@ def aligned_filament(
     if peaks:
         screw = base_screw(filament, peaks)
         best_score = next(p.score for p in peaks if p.symmetry is screw)
-        if half2 is not None:
-            least_gain = max(least_gain, 2 * Judge(filament).score_error(screw))
+        chance = 2 * Judge(filament).score_error(screw) if half2 is not None else _CHANCE_PART * (1.0 - best_score)
+        least_gain = max(least_gain, chance)
         found = refine_axis(total, _locating_screw(peaks), Axis(), outer_radius_A=filament.outer_radius_A)
-        if best_score > _WELL_ALIGNED_SCORE and found.gain < least_gain:
+        is_central = best_score > _WELL_ALIGNED_SCORE or axis_from_mass(total).distance_px(total) < _NEAR_PX
+        if is_central and found.gain < least_gain:
             return best
         if found.axis.distance_px(total) < _FAR_PX:
             starts.append(found.axis)

@@ -20,8 +20,20 @@ _MAX_LAG_FRACTION = 0.7
 _MIN_ARC_FACTOR = 0.7
 """Shortest lag in units of the resolution: half the width of the peak that a feature makes with itself."""
 
+_RIM_SIGMAS = 4.0
+"""Energy in the solvent may vary by chance: so many standard deviations are not taken for the filament."""
+
 _EDGE_FRACTION = 0.06
 """Part of the length over which the window falls to zero at either end: sub-voxel shifts need a soft end."""
+
+_SOLVENT_PX = 8.0
+"""Voxels round the filament that it takes to judge the noise of a single map."""
+
+_NOISY_PART = 0.05
+"""A single map is filtered when noise makes up more than this part of its power."""
+
+_LOST_PART = 0.25
+"""Beyond the last shell of a single map in which at least this part is signal nothing is used."""
 
 _PROFILE_FRACTION = 0.02
 """The outer radius is where the energy per area falls to this part of its greatest value."""
@@ -139,7 +151,7 @@ def prepare_filament(
             f"{outer_px * volume.pixel_size_A:.1f} Å; at least 3 voxels of {volume.pixel_size_A} Å must lie between."
         )
     if half2 is None:
-        resolution_A = _power_limit_A(volume, outer_px)
+        maps, resolution_A = _weighted_map(volume, outer_px, widest_px)
     else:
         maps, resolution_A = _weighted_halves(volume, half2, outer_px)
     n_phi = _even_angles(radius_px[-1])
@@ -217,9 +229,9 @@ def _outer_radius_px(cylinders: list[Float[Array, "r phi z"]], window: Float[np.
     profile = np.asarray((jnp.mean(first * last, axis=1) @ jnp.asarray(window**2)), np.float64)
     profile = np.convolve(np.pad(profile, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid")
     # Solvent: what is left at the rim of the box. A filament as wide as the box leaves none.
-    solvent = np.median(profile[-max(3, len(profile) // 10) :])
-    above = profile - max(solvent, 0.0)
-    inside = np.nonzero(above > _PROFILE_FRACTION * above.max())[0]
+    rim = profile[-max(3, len(profile) // 6) :]
+    above = profile - max(float(np.median(rim)), 0.0)
+    inside = np.nonzero(above > max(_PROFILE_FRACTION * above.max(), _RIM_SIGMAS * rim.std()))[0]
     if not len(inside) or above.max() <= 0:
         return float(len(profile))
     return float(min(inside[-1] + 3, len(profile)))
@@ -231,17 +243,46 @@ def _rms_radius(cylinder: Float[Array, "r phi z"], radius_px: Float[np.ndarray, 
     return float(np.sqrt(np.sum(energy * radius_px**2) / max(energy.sum(), 1e-30)))
 
 
-def _power_limit_A(volume: Volume, outer_px: float) -> float:
+def _weighted_map(volume: Volume, outer_px: float, widest_px: float) -> tuple[list[Float[np.ndarray, "z y x"]], float]:
+    """A single map, filtered by what its solvent says of its noise, and its resolution.
+
+    With noise power N (per term, from the solvent round the filament) in the power P of the filament the filter is
+    Wiener's, 1 − N/P. A map with clean solvent, or without any in the box, is left as it is; its resolution is then
+    the frequency below which 99.9% of its power lies, otherwise the last at which a quarter is signal: between layer
+    lines the signal may be gone and come back.
+    """
+    data = jnp.asarray(volume.data)
     # Soft ends: where the box cuts the filament it would show frequencies that the map does not have.
-    mask = cylindrical_mask(volume.shape, outer_px, z_fraction=0.6, edge_px=max(5.0, 0.15 * volume.shape[0]))
-    _, power, _ = shell_correlation(jnp.asarray(volume.data), jnp.asarray(volume.data), mask)
-    total = np.cumsum(np.asarray(power, np.float64)[1:])
-    if not total[-1] > 0:
+    ends = {"z_fraction": 0.6, "edge_px": max(5.0, 0.15 * volume.shape[0])}
+    power = _power_per_term(data, cylindrical_mask(volume.shape, outer_px, **ends))
+    if not power[1:].sum() > 0:
         raise HelixLabError(
             "volume: found no density inside the cylinder; check the radii, and that the filament lies along z."
         )
-    shell = 1 + int(np.searchsorted(total, 0.999 * total[-1]))
-    return float(1.0 / shell_freqs_per_A(volume.shape, volume.pixel_size_A)[min(shell, len(total))])
+    freq = shell_freqs_per_A(volume.shape, volume.pixel_size_A)
+    if widest_px - outer_px > _SOLVENT_PX:
+        ring = {"inner_radius_px": outer_px + 3.0, "z_fraction": 0.6, "edge_px": 3.0}
+        noise = _power_per_term(data, cylindrical_mask(volume.shape, widest_px, **ring))
+        wiener = _smoothed(np.clip(1.0 - _smoothed(noise) / np.maximum(_smoothed(power), 1e-30), 0.0, 1.0))
+        kept = np.nonzero(wiener >= _LOST_PART)[0]
+        terms = np.arange(len(power)) ** 2.0
+        # The floor at high frequency: what shows at low ones alone may be the filament's own rim.
+        floor = np.median(noise[-len(noise) // 4 :])
+        is_noisy = floor * terms.sum() > _NOISY_PART * np.sum(power * terms)
+        if is_noisy and len(kept) and kept[-1] < len(wiener) - 1:
+            wiener[kept[-1] + 1 :] = 0.0
+            filtered = np.asarray(apply_shell_weights(volume.data, wiener.astype(np.float32)))
+            return [filtered], float(1.0 / freq[max(kept[-1], 1)])
+    shells = np.cumsum(power[1:] * np.arange(1.0, len(power)) ** 2)
+    shell = 1 + int(np.searchsorted(shells, 0.999 * shells[-1]))
+    return [volume.data], float(1.0 / freq[min(shell, len(shells))])
+
+
+def _power_per_term(data: Float[Array, "z y x"], mask: Float[Array, "z y x"]) -> Float[np.ndarray, "s"]:
+    """Mean power of the terms of each shell, per voxel of the mask."""
+    _, power, _ = shell_correlation(data, data, mask)
+    _, white, _ = shell_correlation(*_unit_noise(mask.shape), mask)
+    return np.asarray(power, np.float64) / np.maximum(np.asarray(white, np.float64), 1e-30)
 
 
 def _weighted_halves(half1: Volume, half2: Volume, outer_px: float) -> tuple[list[Float[np.ndarray, "z y x"]], float]:
@@ -268,7 +309,7 @@ def _weighted_halves(half1: Volume, half2: Volume, outer_px: float) -> tuple[lis
     return filtered, float(1.0 / freq[max(last, 1)])
 
 
-def _unit_noise(shape: tuple[int, int, int]) -> tuple[Float[Array, "z y x"], Float[Array, "z y x"]]:
+def _unit_noise(shape: tuple[int, ...]) -> tuple[Float[Array, "z y x"], Float[Array, "z y x"]]:
     noise = jnp.asarray(np.random.default_rng(0).standard_normal(shape, dtype=np.float32))
     return noise, noise
 

@@ -40,6 +40,9 @@ _DECISIVE_PART = 0.1
 """A test that could not see a loss of a tenth of the correlation leaves the question open."""
 
 _MAX_LAGS = 1024
+_LAG_SIZES = (128, 512, 2 * _MAX_LAGS)
+"""Sizes to which sets of lags are filled up: few compilations."""
+
 _CONTINUOUS_FRACTIONS = (0.25, 0.5, 0.75)
 
 
@@ -334,7 +337,7 @@ class Judge:
         limits = self.filament.limits
         arc_A = np.deg2rad((phi_deg + 180.0) % 360.0 - 180.0) * float(limits.radius_A)
         used = (z_A <= self.filament.max_lag_A) & (arc_A**2 + z_A**2 >= float(limits.min_arc_A) ** 2)
-        pad = (0, (128 if len(z_A) <= 128 else 2 * _MAX_LAGS) - len(z_A))
+        pad = (0, next(n for n in _LAG_SIZES if n >= len(z_A)) - len(z_A))
         a, b, se = contrast(
             self.filament.correlation,
             limits,

@@ -14,6 +14,9 @@ from helixlab.search.filament import Filament
 N_LAGS = 12
 """Copies compared for each pair: enough to tell screws apart, few enough for peaks wider than the grid."""
 
+_PEAK_PART = 0.2
+"""Maxima below this part of the best score are not followed up."""
+
 
 @dataclass(frozen=True, eq=False)
 class Landscape:
@@ -40,12 +43,15 @@ class Landscape:
         """Number of screws scored."""
         return self.score.size
 
-    def peaks(self, count: int, *, min_score: float = 0.1) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
-        """Twist and rise of the highest local maxima, best first."""
+    def peaks(self, count: int) -> tuple[Float[np.ndarray, "n"], Float[np.ndarray, "n"]]:
+        """Twist and rise of the highest local maxima, best first.
+
+        Scores count relative to the best one: noise in a single map lowers all of them alike.
+        """
         wraps = abs(np.ptp(self.twist_deg) + np.diff(self.twist_deg)[0] - 360.0) < 1e-3
         along_rise = ndimage.maximum_filter1d(self.score, size=3, axis=1, mode="nearest")
         highest = ndimage.maximum_filter1d(along_rise, size=3, axis=0, mode="wrap" if wraps else "nearest")
-        t, r = np.nonzero((self.score == highest) & (self.score > min_score))
+        t, r = np.nonzero((self.score == highest) & (self.score > max(_PEAK_PART * self.score.max(), 0.0)))
         best = np.argsort(-self.score[t, r], kind="stable")[:count]
         return self.twist_deg[t[best]], self.rise_A[r[best]]
 

@@ -27,7 +27,13 @@ _DYAD_FLOOR = 5e-3
 _SAME_SCORE = 1e-3
 """Scores of multiples of one screw, over different numbers of copies, agree to this in a single map."""
 
-_MIN_SCORE = 0.1
+_LISTED_PART = 0.2
+"""Candidates with a lower part of the best score are not listed."""
+
+_RIVALS = 24
+"""Peaks of half maps whose errors are looked at; those that score below _RIVAL_PART of the best have lost anyway."""
+
+_RIVAL_PART = 0.8
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,10 @@ def judge_peaks(filament: Filament, settings: SearchSettings, peaks: Sequence[Pe
         if len(listed) < settings.max_candidates and not any(_shares_lattice(judge, symmetry, s) for s in listed):
             listed.append(symmetry)
     found = [candidate_for(judge, s) for s in listed]
-    found = [found[0], *sorted((c for c in found[1:] if c.score > _MIN_SCORE), key=lambda c: -c.score)]
+    found = [
+        found[0],
+        *sorted((c for c in found[1:] if c.score > _LISTED_PART * found[0].score), key=lambda c: -c.score),
+    ]
     found, warnings = _mark_rivals(judge, found, undecided)
     dyad, notes = None, [_pseudo_note(p) for p in pseudo[:3]]
     if is_auto or settings.point_group[0] == "D":
@@ -91,10 +100,12 @@ def base_screw(filament: Filament, peaks: Sequence[Peak]) -> HelicalSymmetry:
         tolerance = max(_SAME_SCORE, SYSTEMATIC_PART * (1.0 - best.score))
         good = [p for p in peaks if p.score >= best.score - tolerance]
         return min(good, key=lambda p: p.symmetry.rise_A).symmetry
-    best = max(peaks, key=lambda p: p.score - 2 * judge.score_error(p.symmetry))
-    for peak in sorted(peaks, key=lambda p: p.symmetry.rise_A):
+    highest = max(p.score for p in peaks)
+    near = sorted((p for p in peaks if p.score > _RIVAL_PART * highest), key=lambda p: -p.score)[:_RIVALS]
+    best = max(near, key=lambda p: p.score - 2 * judge.score_error(p.symmetry))
+    for peak in sorted((p for p in near if p.symmetry.rise_A < best.symmetry.rise_A), key=lambda p: p.symmetry.rise_A):
         comparison = judge.compare_rivals(peak.symmetry, best.symmetry)
-        if peak.symmetry.rise_A < best.symmetry.rise_A and comparison.holds and comparison.is_decisive:
+        if comparison.holds and comparison.is_decisive:
             return peak.symmetry
     return best.symmetry
 

@@ -438,6 +438,45 @@ def test_search_table_for_people(ok, simulated):
     assert "1 is the same as: twist 258." in listed
 
 
+# --- audit ------------------------------------------------------------------------------
+
+
+def test_audit_agrees_with_the_truth_and_catches_a_wrong_sign(ok, simulated):
+    right = ok("audit", simulated / "map.mrc", "--twist", TWIST, "--rise", RISE, "--json")
+    wrong = ok("audit", simulated / "map.mrc", "--twist", -TWIST, "--rise", RISE, "--json")
+    assert right["verdict"] != wrong["verdict"]
+    assert wrong["suggested"]["twist_deg"] == pytest.approx(TWIST, abs=0.1)
+    told = ok("audit", simulated / "map.mrc", "--twist", -TWIST, "--rise", RISE)
+    assert wrong["verdict"] in told
+    assert "suggested: twist -101.1" in told
+
+
+# --- impose -------------------------------------------------------------------------------
+
+
+def test_impose_raises_the_agreement_of_half_maps(ok, fails, simulated, tmp_path):
+    imposed = []
+    for name in ("half1", "half2"):
+        out = tmp_path / f"{name}.mrc"
+        found = ok("impose", simulated / f"{name}.mrc", "--twist", TWIST, "--rise", RISE, "-o", out, "--json")
+        assert found["output"] == str(out)
+        imposed.append(out)
+    before = ok("fsc", simulated / "half1.mrc", simulated / "half2.mrc", "--json")["curves"][1]["crossings"][1]
+    after = ok("fsc", *imposed, "--json")["curves"][1]["crossings"][1]
+    assert after["resolution_A"] < before["resolution_A"]
+    assert "exists already" in fails(
+        "impose", simulated / "map.mrc", "--twist", TWIST, "--rise", RISE, "-o", imposed[0]
+    )
+
+
+def test_impose_refuses_bad_values(fails, simulated, tmp_path):
+    out = tmp_path / "out.mrc"
+    assert "--rise: found 0" in fails("impose", simulated / "map.mrc", "--twist", "5", "--rise", "0", "-o", out)
+    missing = tmp_path / "no" / "out.mrc"
+    assert "does not exist" in fails("impose", simulated / "map.mrc", "--twist", "5", "--rise", "5", "-o", missing)
+    assert not out.exists()
+
+
 # --- align --------------------------------------------------------------------------------------------
 
 
