@@ -101,7 +101,8 @@ def impose(
 ) -> None:
     """Impose a helical symmetry on a map.
 
-    Averages in real space over all symmetry mates inside the middle part of the box.
+    Averages in real space over all symmetry mates inside the middle part of the box. For Dn the dyad is found in
+    the map first.
     """
     check_free_file(output, overwrite)
     from helixlab.geometry import HelicalSymmetry
@@ -111,14 +112,29 @@ def impose(
     from helixlab.kernels.symmetrize import impose_symmetry
 
     volume = read_volume(map_file, pixel_size_A=pixel_size_A)
+    dyad_deg, dyad_z_A = None, None
+    if symmetry.is_dihedral:
+        from helixlab.search import find_dyad, prepare_filament
+
+        dyad = find_dyad(prepare_filament(volume), symmetry)
+        dyad_deg, dyad_z_A = dyad.azimuth_deg, dyad.z_A
     imposed = impose_symmetry(
-        volume, symmetry, z_fraction=z_fraction, outer_radius_A=outer_radius_A, inner_radius_A=inner_radius_A or 0.0
+        volume,
+        symmetry,
+        z_fraction=z_fraction,
+        outer_radius_A=outer_radius_A,
+        inner_radius_A=inner_radius_A or 0.0,
+        dyad_deg=dyad_deg or 0.0,
+        dyad_z_A=dyad_z_A or 0.0,
     )
     write_volume(output, imposed, overwrite=overwrite)
     if json_output:
-        print_json({"output": output, "twist_deg": twist_deg, "rise_A": rise_A, "point_group": symmetry.point_group})
+        used = {"twist_deg": twist_deg, "rise_A": rise_A, "point_group": symmetry.point_group}
+        print_json({"output": output} | used | {"dyad_deg": dyad_deg, "dyad_z_A": dyad_z_A})
         return
     typer.echo(f"imposed {symmetry}")
+    if dyad_deg is not None:
+        typer.echo(f"dyad at {dyad_deg:.2f}° from +x, {dyad_z_A:.2f} Å above the centre")
     typer.echo(f"wrote {output}")
 
 

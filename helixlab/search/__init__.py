@@ -3,6 +3,7 @@
 from helixlab.search.alignment import align_axis
 from helixlab.search.audit import AuditReport, Finding, audit_symmetry
 from helixlab.search.axis import AxisReport
+from helixlab.search.dyad import DyadFit, find_dyad
 from helixlab.search.filament import Filament, prepare_filament
 from helixlab.search.landscape import Landscape, compute_landscape, score_pitch_plane, search_axes
 from helixlab.search.pipeline import search_symmetry
@@ -14,6 +15,7 @@ __all__ = [
     "AuditReport",
     "AxisReport",
     "Candidate",
+    "DyadFit",
     "Filament",
     "Finding",
     "Landscape",
@@ -23,6 +25,7 @@ __all__ = [
     "align_axis",
     "audit_symmetry",
     "compute_landscape",
+    "find_dyad",
     "prepare_filament",
     "score_pitch_plane",
     "search_axes",

@@ -469,6 +469,21 @@ def test_impose_raises_the_agreement_of_half_maps(ok, fails, simulated, tmp_path
     )
 
 
+def test_impose_finds_the_dyad_of_dn(ok, tmp_path):
+    made = ok(
+        "simulate", "builtin", "--twist", 40, "--rise", 12, "--point-group", "D1", "--box", 48, "--pixel-size", 3,
+        "--resolution", 9, "--out", tmp_path / "made", "--json",
+    )  # fmt: skip
+    assert made
+    found = ok(
+        "impose", tmp_path / "made" / "map.mrc", "--twist", 40, "--rise", 12, "--point-group", "D1",
+        "--z-fraction", 0.6, "-o", tmp_path / "out.mrc", "--json",
+    )  # fmt: skip
+    k = round(2 * found["dyad_z_A"] / 12)  # the simulated dyad, along x, comes again at half the screw
+    assert found["dyad_z_A"] == pytest.approx(6 * k, abs=0.1)
+    assert (found["dyad_deg"] - 20 * k + 90) % 180 - 90 == pytest.approx(0, abs=0.5)
+
+
 def test_impose_refuses_bad_values(fails, simulated, tmp_path):
     out = tmp_path / "out.mrc"
     assert "--rise: found 0" in fails("impose", simulated / "map.mrc", "--twist", "5", "--rise", "0", "-o", out)
