@@ -17,6 +17,7 @@ from benchmarks.report import Row, print_rows
 GROUPS: dict[str, Callable[..., list[Row]]] = {
     "landscape": search_rows.landscape_rows,
     "accuracy": search_rows.accuracy_rows,
+    "coverage": search_rows.coverage_rows,
     "impose": impose_rows.rows,
     "search": search_rows.search_rows,
     "startup": startup_rows.rows,

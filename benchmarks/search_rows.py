@@ -14,6 +14,7 @@ from helixlab.errors import HelixLabError
 from helixlab.geometry import HelicalSymmetry, Volume, wrap_deg
 from helixlab.io import read_volume
 from helixlab.search import SearchSettings, compute_landscape, prepare_filament, search_axes, search_symmetry
+from helixlab.simulate import simulate_helix
 
 _RISES_A = (2.0, 40.0)
 _NOISE_A = 8.0
@@ -116,6 +117,40 @@ def accuracy_rows(folder: Path, *, quick: bool) -> list[Row]:
         details={"maps": noisy},
     )
     return [row, noisy_row]
+
+
+def coverage_rows(folder: Path, *, quick: bool) -> list[Row]:
+    seeds = 10 if quick else 100
+    found = measure_apart("search_rows:measure_coverage", seeds=seeds)
+    twist, rise, both = (found[name] for name in ("twist", "rise", "both"))
+    return [
+        Row(
+            work=f"truth within 2 standard errors, half maps of FSC 0.143 at 7 Å, {seeds} seeds",
+            target="at least 90 in 100",
+            measured=f"twist {twist}, rise {rise}, both {both}; true symmetry first in {found['first']}",
+            is_met=min(twist, rise) >= 0.9 * seeds,
+            relion="gives no standard error",
+            details=found,
+        )
+    ]
+
+
+def measure_coverage(seeds: int) -> dict[str, Any]:
+    """How often twist and rise of the first candidate lie within two of its standard errors of the truth."""
+    truth = DENSE.symmetry
+    counts = {"first": 0, "twist": 0, "rise": 0, "both": 0}
+    for seed in range(seeds):
+        sim = simulate_helix(
+            "builtin", truth, box=96, pixel_size_A=2.0, resolution_A=5.0, fsc_resolution_A=7.0, seed=seed
+        )
+        best = search_symmetry(sim.half1, sim.half2).best
+        counts["first"] += best.symmetry.is_equivalent(truth, twist_tol_deg=0.3, rise_tol_A=0.1)
+        twist = abs(wrap_deg(best.symmetry.twist_deg - truth.twist_deg)) <= 2 * (best.twist_se_deg or 0.0)
+        rise = abs(best.symmetry.rise_A - truth.rise_A) <= 2 * (best.rise_se_A or 0.0)
+        counts["twist"] += twist
+        counts["rise"] += rise
+        counts["both"] += twist and rise
+    return counts
 
 
 def _accuracy(folder: Path, filament: Filament, noise_A: float | None, seed: int) -> dict[str, Any]:
