@@ -13,9 +13,10 @@ CryoSPARC's ``alignments3D/pose`` is a rotation vector v (axis times angle in ra
 ``alignments2D/pose``: the case v = (0, 0, psi) of the same rule.
 
 What was verified: RELION's half against an independent implementation of ZYZ angles and the directions of the
-filaments in a real table; CryoSPARC's 3D rule against three independent public converters, which agree on it (pyem, cryoDRGN, Helicon); the sign of the shifts
-against the first two. For ``alignments2D`` the public converters disagree (pyem: this sign; Helicon: the opposite),
-and no table with images that could settle it is at hand: the rule used is the 3D one.
+filaments in a real table; CryoSPARC's 3D rule against three independent public converters, which agree on it (pyem,
+cryoDRGN, Helicon); the sign of the shifts against the first two. For ``alignments2D`` the public converters disagree
+(pyem: this sign; Helicon: the opposite), and no table with images that could settle it is at hand: the rule used is
+the 3D one.
 """
 
 import numpy as np
