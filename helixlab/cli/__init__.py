@@ -72,17 +72,14 @@ def _keep_compiled_kernels() -> None:
 
     Applies to this process and those it starts (JupyterLab's kernels); a user's own settings stand.
     """
-    home = (
-        os.environ.get("HELIXLAB_CACHE")
-        or Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "helixlab"
-    )
+    try:
+        cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "helixlab"
+    except RuntimeError:  # an account without a home: nothing is kept
+        return
     settings = {
-        "JAX_COMPILATION_CACHE_DIR": Path(home) / "jax",
+        "JAX_COMPILATION_CACHE_DIR": Path(os.environ.get("HELIXLAB_CACHE") or cache) / "jax",
         "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": 0.1,
         "JAX_COMPILATION_CACHE_MAX_SIZE": 512 * 1024**2,
     }
-    if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
-        os.environ |= {name: str(value) for name, value in settings.items()}
-
-
-__all__ = ["app", "main"]
+    for name, value in settings.items():
+        os.environ.setdefault(name, str(value))

@@ -101,7 +101,7 @@ def impose(
 ) -> None:
     """Impose a helical symmetry on a map.
 
-    Averages in real space over all symmetry mates inside the middle part of the box. For Dn the dyad is found in
+    The average over all copies of the middle part of the box, continued to its ends. For Dn the dyad is found in
     the map first.
     """
     check_free_file(output, overwrite)
@@ -116,7 +116,9 @@ def impose(
     if symmetry.is_dihedral:
         from helixlab.search import find_dyad, prepare_filament
 
-        dyad = find_dyad(prepare_filament(volume), symmetry)
+        dyad = find_dyad(
+            prepare_filament(volume, inner_radius_A=inner_radius_A, outer_radius_A=outer_radius_A), symmetry
+        )
         dyad_deg, dyad_z_A = dyad.azimuth_deg, dyad.z_A
     imposed = impose_symmetry(
         volume,

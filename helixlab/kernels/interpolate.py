@@ -146,7 +146,7 @@ def sample_cylinders(
     """
     refine = 2
     ny, nx = planes.shape[1:]
-    side = min(2 * (math.ceil(radius_px[-1]) + 4), ny, nx)
+    side = min(2 * (math.ceil(radius_px[-1]) + 16), ny, nx)
     cut = planes[:, ny // 2 - side // 2 :, nx // 2 - side // 2 :][:, :side, :side]
     matrix = jnp.asarray(spline_matrix(side, refine))
     phi_rad = np.arange(n_phi) * (2.0 * np.pi / n_phi)

@@ -247,7 +247,7 @@ class _Plan(NamedTuple):
             )
         central_A = z_fraction * volume.extent_A[0]
         if central_A < symmetry.rise_A:
-            needed = symmetry.rise_A / volume.extent_A[0]
+            needed = math.ceil(100 * symmetry.rise_A / volume.extent_A[0]) / 100
             advice = f"Raise z_fraction to {needed:.2f} or more." if needed <= 0.99 else "Use a longer box."
             raise HelixLabError(
                 f"z_fraction: found {z_fraction:g}, {central_A:.1f} Å of the box's height; it must hold at least one "

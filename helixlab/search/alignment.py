@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from helixlab.geometry import HelicalSymmetry, Volume, parse_point_group
 from helixlab.search.axis import NEGLIGIBLE_PX, Axis, AxisReport, axis_from_mass, refine_axis, straighten_volume
-from helixlab.search.filament import Filament, prepare_filament
+from helixlab.search.filament import Filament, normalised, prepare_filament
 from helixlab.search.judge import Judge
 from helixlab.search.landscape import compute_landscape, search_axes
 from helixlab.search.peaks import Peak, refined_peaks
@@ -23,6 +23,10 @@ _WELL_ALIGNED_SCORE = 0.98
 
 _LEAST_GAIN = 2e-3
 """Moving costs a resampling: it must pay."""
+
+_SHORT_PART = 0.25
+"""Rises that serve to find the axis, as a part of the map's length: about a wrong axis a screw with one copy may score
+better by chance than the true one with many."""
 
 _CHANCE_PART = 0.05
 """Of what noise takes from a single map's score, the part that a wrong axis may win back by chance."""
@@ -74,7 +78,7 @@ def align_axis(volume: Volume, symmetry: HelicalSymmetry | None = None) -> tuple
     settings = SearchSettings()
     filament = prepare_filament(volume)
     peaks = _scan(filament, settings) if symmetry is None else [Peak(symmetry, 1.0)]
-    alignment = aligned_filament(volume, None, filament, peaks, settings)
+    alignment = aligned_filament(volume, None, filament, peaks, settings, is_given=symmetry is not None)
     if not alignment.report.was_moved:
         return volume, alignment.report
     return straighten_volume(volume, alignment.axis), alignment.report
@@ -86,6 +90,8 @@ def aligned_filament(
     filament: Filament,
     peaks: Sequence[Peak],
     settings: SearchSettings,
+    *,
+    is_given: bool = False,
 ) -> Alignment:
     """The filament about the axis that gives its screws the best score.
 
@@ -93,9 +99,13 @@ def aligned_filament(
     is refined from z and from the line through the sections' centres of mass; the better score wins, if it beats
     the unmoved map by more than the noise. Half maps are moved alike.
     """
-    total = volume if half2 is None else volume.with_data((volume.data + half2.data) / 2)
+    total = normalised(volume)
+    if half2 is not None:
+        total = volume.with_data((total.data + normalised(half2).data) / 2)
     best, best_score, starts = Alignment(filament, Axis(), Axis().report(was_moved=False)), -1.0, []
     least_gain = _LEAST_GAIN
+    if not is_given:
+        peaks = _scan(filament, settings)
     if peaks:
         screw = base_screw(filament, peaks)
         best_score = next(p.score for p in peaks if p.symmetry is screw)
@@ -146,7 +156,9 @@ def _about(axis: Axis, volume: Volume, half2: Volume | None, settings: SearchSet
 
 def _scan(filament: Filament, settings: SearchSettings) -> list[Peak]:
     _, order = parse_point_group("C1" if settings.point_group == "auto" else settings.point_group)
-    axes = search_axes(filament, settings.twist_range_deg, settings.rise_range_A)
+    low, high = settings.rise_range_A
+    high = min(high, max(1.5 * low, _SHORT_PART * filament.length_A))
+    axes = search_axes(filament, settings.twist_range_deg, (low, high))
     return refined_peaks(filament, compute_landscape(filament, *axes, cyclic_order=order), f"C{order}")
 
 

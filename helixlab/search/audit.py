@@ -11,7 +11,7 @@ from helixlab.search.filament import prepare_filament
 from helixlab.search.judge import Judge
 from helixlab.search.pipeline import Progress, search_symmetry
 from helixlab.search.result import Candidate, SearchResult
-from helixlab.search.settings import SearchSettings
+from helixlab.search.settings import MIN_RISE_A, SearchSettings
 
 Code = Literal["axis", "sign", "multiple", "too_fine", "point_group", "values", "undecided", "other", "right"]
 
@@ -115,6 +115,8 @@ def audit_symmetry(
     >>> report.verdict, report.findings[0].code
     ('wrong', 'sign')
     """
+    if symmetry.rise_A < MIN_RISE_A:
+        raise HelixLabError(f"rise_A: found {symmetry.rise_A}; no protein repeats below {MIN_RISE_A} Å.")
     findings: list[Finding] = []
     axis = _helical_axis(volume, half2, symmetry)
     if axis != "z":
@@ -128,7 +130,9 @@ def audit_symmetry(
     judge = Judge(search.filament)
     given_score = judge.score(symmetry)[0]
     best = search.best
-    if given_score >= _GOOD_PART * best.score:
+    exceeds = symmetry.is_dihedral and not best.symmetry.is_dihedral
+    exceeds |= best.symmetry.cyclic_order % symmetry.cyclic_order != 0
+    if given_score >= _GOOD_PART * best.score and not exceeds:
         verdict, found = _about_good(symmetry, best)
     else:
         verdict, found = _about_bad(judge, symmetry, given_score, best)
@@ -182,7 +186,9 @@ def _about_bad(
     if mirrored < own / 3 and mirror_score > given_score:
         found.append(Finding("sign", f"The twist has the wrong sign {scores}: with {mirror} it is {mirror_score:.2f}."))
         own, given = mirrored, mirror
-    if given.cyclic_order != symmetry.cyclic_order:
+    if given.is_dihedral and not symmetry.is_dihedral:
+        found.append(Finding("point_group", f"The map has no dyad across its axis: {symmetry.point_group}, not D."))
+    elif given.cyclic_order != symmetry.cyclic_order:
         plain = replace(given, point_group=symmetry.point_group)
         if judge.score(plain)[0] > given_score + 0.02 or symmetry.cyclic_order % given.cyclic_order == 0:
             found.append(Finding("point_group", f"The point group is {symmetry.point_group}, not {given.point_group}."))
@@ -234,7 +240,7 @@ def _reordered(volume: Volume, axis: str) -> Volume:
 
 def _range_around(symmetry: HelicalSymmetry) -> tuple[float, float]:
     """Rises searched: all of 1 to 60 Å, and more if the description lies outside."""
-    return min(1.0, 0.5 * symmetry.rise_A), max(60.0, 1.2 * symmetry.rise_A)
+    return max(MIN_RISE_A, min(1.0, 0.5 * symmetry.rise_A)), max(60.0, 1.2 * symmetry.rise_A)
 
 
 def _numbers(symmetry: HelicalSymmetry) -> dict[str, Any]:

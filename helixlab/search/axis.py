@@ -163,7 +163,8 @@ def straighten_volume(volume: Volume, axis: Axis) -> Volume:
         jnp.asarray(volume.data), jnp.asarray(spline_matrix(ny)), jnp.asarray(spline_matrix(nx))
     )
     # How far a section leaves its height by the tilt.
-    reach = math.ceil(math.hypot(axis.lean_x, axis.lean_y) * (math.hypot(ny, nx) / 2 + nz / 2 * 0.05)) + 4
+    lean = math.hypot(axis.lean_x, axis.lean_y)
+    reach = math.ceil(lean * math.hypot(ny, nx) / 2 + (1.0 - 1.0 / math.hypot(1.0, lean)) * nz / 2) + 4
     along_z = mirrored_spline_matrix(nz, reach + _SECTIONS)
     z, y, x = (axis_coordinates(n) for n in volume.shape)
     parts = []

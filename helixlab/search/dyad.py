@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 
-from helixlab.geometry import HelicalSymmetry, wrap_deg
+from helixlab.geometry import HelicalSymmetry
 from helixlab.kernels.correlate import Correlation, correlate_dyad, dyad_energy
 from helixlab.kernels.dyads import score_dyads
 from helixlab.kernels.lags import fold
@@ -21,7 +21,7 @@ class DyadFit:
     azimuth_deg : float
         Direction of the dyad axis from +x towards +y, in [0°, 180°/n).
     z_A : float
-        Height from the centre of the box, within half a rise.
+        Height from the centre of the box, within a quarter of the rise.
     score : float
         Mean correlation of the map with itself turned about this dyad and all those that the screw makes of it.
     """
@@ -71,7 +71,10 @@ def find_dyad(filament: Filament, symmetry: HelicalSymmetry) -> DyadFit:
         best = int(np.argmax(values))
         phi, height, score = float(near_phi.ravel()[best]), float(near_z.ravel()[best]), float(values[best])
         width_phi, width_z = width_phi / 3, width_z / 3
-    return DyadFit((phi / 2) % (period / 2), wrap_deg((height - middle) * step_A, symmetry.rise_A) / 2, score)
+    # The dyad nearest to the centre: a screw step moves the peak by twist and rise, the dyad by half of either.
+    steps = round((height - middle) / rise)
+    phi, height = phi - steps * symmetry.twist_deg, height - steps * rise
+    return DyadFit((phi / 2) % (period / 2), (height - middle) * step_A / 2, score)
 
 
 def _dyad_splines(filament: Filament, order: int) -> tuple[jnp.ndarray, jnp.ndarray]:

@@ -133,12 +133,18 @@ def prepare_filament(
     64.0
     """
     _check_grids(volume, half2)
+    volume, half2 = normalised(volume), None if half2 is None else normalised(half2)
     maps = [volume.data] if half2 is None else [volume.data, half2.data]
     widest_px = min(volume.shape[1:]) / 2 - 1
     window = soft_window(volume.shape[0])
     rough = [sample_cylinders(m, np.arange(1.0, widest_px + 0.5), _even_angles(widest_px)) for m in maps]
     outer_px = _outer_radius_px(rough, window) if outer_radius_A is None else outer_radius_A / volume.pixel_size_A
     inner_px = (inner_radius_A or 0.0) / volume.pixel_size_A
+    if not (np.isfinite(outer_px) and outer_px > 0 and np.isfinite(inner_px) and inner_px >= 0):
+        raise HelixLabError(
+            f"outer_radius_A, inner_radius_A: found {outer_radius_A} and {inner_radius_A}; radii are finite lengths "
+            "in Å, the outer one above 0."
+        )
     if outer_px > widest_px + 1e-6:
         raise HelixLabError(
             f"outer_radius_A: found {outer_px * volume.pixel_size_A:.1f} Å; the box holds a cylinder of at most "
@@ -151,7 +157,7 @@ def prepare_filament(
             f"{outer_px * volume.pixel_size_A:.1f} Å; at least 3 voxels of {volume.pixel_size_A} Å must lie between."
         )
     if half2 is None:
-        maps, resolution_A = _weighted_map(volume, outer_px, widest_px)
+        maps, resolution_A = _weighted_map(volume, outer_px, _outer_radius_px(rough, window), widest_px)
     else:
         maps, resolution_A = _weighted_halves(volume, half2, outer_px)
     n_phi = _even_angles(radius_px[-1])
@@ -194,6 +200,12 @@ def soft_window(n: int) -> Float[np.ndarray, "n"]:
     return (0.5 - 0.5 * np.cos(np.pi * np.minimum(distance / edge, 1.0))).astype(np.float32)
 
 
+def normalised(volume: Volume) -> Volume:
+    """The map with mean 0 and standard deviation 1: half maps may come on different grey scales."""
+    data = volume.data.astype(np.float64)
+    return volume.with_data(((data - data.mean()) / data.std()).astype(np.float32))
+
+
 def _check_grids(volume: Volume, half2: Volume | None) -> None:
     if min(volume.shape) < 16:
         raise HelixLabError(
@@ -202,6 +214,8 @@ def _check_grids(volume: Volume, half2: Volume | None) -> None:
     for name, one in (("volume", volume), ("half2", half2)):
         if one is not None and np.ptp(one.data) == 0:
             raise HelixLabError(f"{name}: found the same density everywhere; a search needs a map with some structure.")
+    if half2 is not None and np.array_equal(volume.data, half2.data):
+        raise HelixLabError("half2: found the same map as half map 1; give the other half, or one map alone.")
     if half2 is not None and (volume.shape != half2.shape or abs(volume.pixel_size_A / half2.pixel_size_A - 1) > 1e-4):
         raise HelixLabError(
             f"half2: found {half2.shape} voxels of {half2.pixel_size_A} Å; half map 1 has {volume.shape} of "
@@ -243,7 +257,9 @@ def _rms_radius(cylinder: Float[Array, "r phi z"], radius_px: Float[np.ndarray, 
     return float(np.sqrt(np.sum(energy * radius_px**2) / max(energy.sum(), 1e-30)))
 
 
-def _weighted_map(volume: Volume, outer_px: float, widest_px: float) -> tuple[list[Float[np.ndarray, "z y x"]], float]:
+def _weighted_map(
+    volume: Volume, outer_px: float, solvent_px: float, widest_px: float
+) -> tuple[list[Float[np.ndarray, "z y x"]], float]:
     """A single map, filtered by what its solvent says of its noise, and its resolution.
 
     With noise power N (per term, from the solvent round the filament) in the power P of the filament the filter is
@@ -260,8 +276,9 @@ def _weighted_map(volume: Volume, outer_px: float, widest_px: float) -> tuple[li
             "volume: found no density inside the cylinder; check the radii, and that the filament lies along z."
         )
     freq = shell_freqs_per_A(volume.shape, volume.pixel_size_A)
-    if widest_px - outer_px > _SOLVENT_PX:
-        ring = {"inner_radius_px": outer_px + 3.0, "z_fraction": 0.6, "edge_px": 3.0}
+    solvent_px = max(outer_px, solvent_px)
+    if widest_px - solvent_px > _SOLVENT_PX:
+        ring = {"inner_radius_px": solvent_px + 3.0, "z_fraction": 0.6, "edge_px": 3.0}
         noise = _power_per_term(data, cylindrical_mask(volume.shape, widest_px, **ring))
         wiener = _smoothed(np.clip(1.0 - _smoothed(noise) / np.maximum(_smoothed(power), 1e-30), 0.0, 1.0))
         kept = np.nonzero(wiener >= _LOST_PART)[0]
@@ -290,7 +307,7 @@ def _weighted_halves(half1: Volume, half2: Volume, outer_px: float) -> tuple[lis
     mask = cylindrical_mask(half1.shape, outer_px)
     cross, power1, power2 = (np.asarray(a, np.float64) for a in shell_correlation(first, second, mask))
     mean_power = np.maximum((power1 + power2) / 2, 1e-30)
-    fsc = _smoothed(np.clip(cross / mean_power, 0.0, 1.0))
+    fsc = _smoothed(np.clip(cross / np.maximum(np.sqrt(power1 * power2), 1e-30), 0.0, 1.0))
     below = np.nonzero(fsc[1:] < 0.143)[0]
     last = int(below[0]) if len(below) else len(fsc) - 1
     if last < 2:
@@ -298,9 +315,10 @@ def _weighted_halves(half1: Volume, half2: Volume, outer_px: float) -> tuple[lis
             "half2: found no shell in which the half maps agree (FSC below 0.143 from the start); "
             "check that both are half maps of one reconstruction in the same position."
         )
-    # Shells have different numbers of terms: noise power per term, with identical halves kept finite.
+    # Noise power per term (shells differ in their number), bounded below: hardly noisy halves are not whitened.
     _, terms, _ = (np.asarray(a, np.float64) for a in shell_correlation(*_unit_noise(half1.shape), mask))
-    noise = np.maximum(_smoothed(mean_power * (1 - fsc)), 1e-4 * mean_power) / np.maximum(terms, 1e-30)
+    noise = _smoothed(mean_power * (1 - fsc)) / np.maximum(terms, 1e-30)
+    noise = np.maximum(noise, 1e-3 * np.max(mean_power[1:] / np.maximum(terms[1:], 1e-30)))
     fsc[last + 1 + max(2, last // 5) :] = 0.0
     weights = np.sqrt(fsc / (1 + fsc) / (noise / noise[1:].max()))
     weights[0] = 0.0

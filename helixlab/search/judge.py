@@ -43,6 +43,7 @@ _DECISIVE_PART = 0.1
 """A test that could not see a loss of a tenth of the correlation leaves the question open."""
 
 _MAX_LAGS = 1024
+_ROD_HEIGHTS = 16
 _LAG_SIZES = (128, 512, 2 * _MAX_LAGS)
 """Sizes to which sets of lags are filled up: few compilations."""
 
@@ -182,9 +183,9 @@ class Judge:
     def rod_order(self, slope_deg_per_A: float) -> int:
         """The cyclic order of a filament without features along its axis, twisting by a slope."""
         order = 1
-        z_A = np.arange(0.0, self.filament.max_lag_A, self.filament.resolution_A)
+        z_A = np.arange(0.0, self.filament.max_lag_A, self.filament.resolution_A)[:_ROD_HEIGHTS]
         while True:
-            for p in (2, 3, 5, 7):
+            for p in (p for p in (2, 3, 5, 7) if order * p <= self._max_order):
                 turn, height = (a.ravel() for a in np.meshgrid(np.arange(order * p), z_A, indexing="ij"))
                 phi_deg = slope_deg_per_A * height + turn * (360.0 / (order * p))
                 is_old = turn % p == 0
@@ -285,7 +286,7 @@ class Judge:
             if any(abs(slope - known) * height_A < 1e-3 for known in slopes):
                 continue
             slopes.append(slope)
-            count = int(self.filament.max_lag_A / height_A)
+            count = min(int(self.filament.max_lag_A / height_A), _MAX_LAGS // 4)
             if count < 2:
                 return None
             on = np.arange(1, count + 1) * height_A
@@ -302,7 +303,7 @@ class Judge:
         family, order = symmetry.point_group[0], symmetry.cyclic_order
         found: list[tuple[float, HelicalSymmetry]] = []
         if may_turn:
-            for p in (2, 3, 5, 7, 11, 13, 17):
+            for p in (p for p in (2, 3, 5, 7, 11, 13, 17) if order * p <= self._max_order):
                 finer = HelicalSymmetry(symmetry.twist_deg, symmetry.rise_A, f"{family}{order * p}")
                 found.append((self.compare(finer, symmetry).ratio, finer))
         roots = [
@@ -328,7 +329,7 @@ class Judge:
     ) -> tuple[Float[np.ndarray, "l"], Float[np.ndarray, "l"], np.ndarray, np.ndarray]:
         """Lags of all operators but the identity, as angle, height, and the indices of screw and turn."""
         order = symmetry.cyclic_order
-        count = min(int(self.filament.max_lag_A / symmetry.rise_A), _MAX_LAGS // order)
+        count = max(1, min(int(self.filament.max_lag_A / symmetry.rise_A), _MAX_LAGS // order - 1))
         k, turn = (a.ravel() for a in np.meshgrid(np.arange(count + 1), np.arange(order), indexing="ij"))
         k, turn = k[1:], turn[1:]
         return k * symmetry.twist_deg + turn * (360.0 / order), k * symmetry.rise_A, k, turn
@@ -343,7 +344,7 @@ class Judge:
         limits = self.filament.limits
         arc_A = np.deg2rad((phi_deg + 180.0) % 360.0 - 180.0) * float(limits.radius_A)
         used = (z_A <= self.filament.max_lag_A) & (arc_A**2 + z_A**2 >= float(limits.min_arc_A) ** 2)
-        pad = (0, next(n for n in _LAG_SIZES if n >= len(z_A)) - len(z_A))
+        pad = (0, next(n for n in (*_LAG_SIZES, 1 << len(z_A).bit_length()) if n >= len(z_A)) - len(z_A))
         a, b, se = contrast(
             self.filament.correlation,
             limits,
@@ -355,6 +356,14 @@ class Judge:
         # One map against itself: what it lacks of a perfect score is noise, rounding of grey levels, distortions.
         systematic = 0.0 if self.filament.has_half_maps else SYSTEMATIC_PART * max(0.0, 1.0 - max(float(a), float(b)))
         return Comparison(float(a), float(b), float(se), systematic)
+
+    @property
+    def _max_order(self) -> int:
+        """Cn whose neighbours are as close as the shortest lag: a finer one could not be told from a ring."""
+        limits = self.filament.limits
+        return max(
+            1, min(_MAX_LAGS // 8, int(2.0 * np.pi * float(limits.radius_A) / max(float(limits.min_arc_A), 1e-3)))
+        )
 
     def _last(self, rise_A: float) -> int:
         """The last copy inside the overlap."""

@@ -48,7 +48,7 @@ class Landscape:
 
         Scores count relative to the best one: noise in a single map lowers all of them alike.
         """
-        wraps = abs(np.ptp(self.twist_deg) + np.diff(self.twist_deg)[0] - 360.0) < 1e-3
+        wraps = len(self.twist_deg) > 1 and abs(np.ptp(self.twist_deg) + np.diff(self.twist_deg)[0] - 360.0) < 1e-3
         along_rise = ndimage.maximum_filter1d(self.score, size=3, axis=1, mode="nearest")
         highest = ndimage.maximum_filter1d(along_rise, size=3, axis=0, mode="wrap" if wraps else "nearest")
         t, r = np.nonzero((self.score == highest) & (self.score > max(_PEAK_PART * self.score.max(), 0.0)))

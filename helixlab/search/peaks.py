@@ -51,7 +51,7 @@ def refined_peaks(filament: Filament, landscape: Landscape, point_group: str = "
     low, high = landscape.rise_A[0], landscape.rise_A[-1]
     peaks: list[Peak] = []
     for t, r, s in zip(twist, rise, score, strict=True):
-        if 0.99 * low <= r <= 1.01 * high:
+        if s > 0 and 0.99 * low <= r <= 1.01 * high:
             symmetry = HelicalSymmetry(t, r, point_group).canonical()
             if not any(symmetry.is_equivalent(p.symmetry, **_SAME) for p in peaks):
                 peaks.append(Peak(symmetry, float(s)))

@@ -6,6 +6,9 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from helixlab.geometry import parse_point_group
 
+MIN_RISE_A = 0.3
+"""Smallest rise that is searched."""
+
 
 def _field(default: Any, title: str, description: str, unit: str | None = None, **limits: Any) -> Any:
     return Field(default, title=title, description=description, json_schema_extra={"unit": unit}, **limits)
@@ -14,13 +17,18 @@ def _field(default: Any, title: str, description: str, unit: str | None = None, 
 class SearchSettings(BaseModel):
     """Settings of the symmetry search; the defaults search everything.
 
+    Raises
+    ------
+    pydantic.ValidationError
+        If a value is out of range; it names the field.
+
     Examples
     --------
     >>> SearchSettings(rise_range_A=(1, 10)).rise_range_A
     (1.0, 10.0)
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     twist_range_deg: tuple[float, float] = _field(
         (-180.0, 180.0), "Helical twist range", "Smallest and largest twist searched, right-handed positive.", "deg"
@@ -61,8 +69,8 @@ class SearchSettings(BaseModel):
         low, high = self.rise_range_A
         if not 0.0 < low < high:
             raise ValueError(f"rise_range_A: found {low} to {high}; give the smaller value first, both above 0 Å.")
-        if low < 0.3:
-            raise ValueError(f"rise_range_A: found a lower end of {low} Å; no protein repeats below 0.3 Å.")
+        if low < MIN_RISE_A:
+            raise ValueError(f"rise_range_A: found a lower end of {low} Å; no protein repeats below {MIN_RISE_A} Å.")
         if self.inner_radius_A and self.outer_radius_A and self.inner_radius_A >= self.outer_radius_A:
             raise ValueError(
                 f"inner_radius_A: found {self.inner_radius_A}; it must be below outer_radius_A {self.outer_radius_A}."

@@ -30,6 +30,9 @@ _SAME_SCORE = 1e-3
 _LISTED_PART = 0.2
 """Candidates with a lower part of the best score are not listed."""
 
+_COMPARED = 10
+"""Candidates compared with the first one, however few are to be listed."""
+
 _RIVALS = 24
 """Peaks of half maps whose errors are looked at; those that score below _RIVAL_PART of the best have lost anyway."""
 
@@ -70,7 +73,9 @@ def judge_peaks(filament: Filament, settings: SearchSettings, peaks: Sequence[Pe
     listed = [best, *undecided]
     for peak in peaks:
         symmetry = replace(peak.symmetry, point_group=best.point_group).canonical()
-        if len(listed) < settings.max_candidates and not any(_shares_lattice(judge, symmetry, s) for s in listed):
+        if len(listed) < max(settings.max_candidates, _COMPARED) and not any(
+            _shares_lattice(judge, symmetry, s) for s in listed
+        ):
             listed.append(symmetry)
     found = [candidate_for(judge, s) for s in listed]
     found = [
@@ -82,10 +87,16 @@ def judge_peaks(filament: Filament, settings: SearchSettings, peaks: Sequence[Pe
     if is_auto or settings.point_group[0] == "D":
         dyad, note = _dyad(judge, found[0], is_given=not is_auto)
         if dyad is not None:
-            found = [replace(c, symmetry=_dihedral(c.symmetry)) for c in found]
+            found = [
+                replace(c, symmetry=_dihedral(c.symmetry)) if i == 0 or not is_auto else c for i, c in enumerate(found)
+            ]
         if note:
             notes.append(note)
     found[0] = replace(found[0], notes=(*found[0].notes, *notes))
+    found = [
+        replace(c, indistinguishable_from=tuple(i for i in c.indistinguishable_from if i < settings.max_candidates))
+        for c in found[: settings.max_candidates]
+    ]
     return Verdict(found, dyad, warnings + _range_warnings(judge.filament, found[0], settings))
 
 
@@ -169,8 +180,13 @@ def _dyad(judge: Judge, candidate: Candidate, *, is_given: bool) -> tuple[DyadFi
     fit = find_dyad(judge.filament, candidate.symmetry)
     comparison = Comparison(fit.score, candidate.score, np.sqrt(2.0) * candidate.score_se)
     tolerance = max(comparison.tolerance, _DYAD_FLOOR * abs(candidate.score))
-    if candidate.score - fit.score <= tolerance or is_given:
+    if candidate.score - fit.score <= tolerance:
         return fit, None
+    if is_given:
+        return fit, (
+            f"The dyad of the given point group does not hold: the best one, at azimuth {fit.azimuth_deg:.1f}°, "
+            f"reaches {comparison.ratio:.3f} of the screw's correlation."
+        )
     if comparison.ratio > PSEUDO_SCORE:
         return None, (
             f"A dyad across the axis nearly holds ({comparison.ratio:.3f} of the correlation, at azimuth "
@@ -189,7 +205,7 @@ def _range_warnings(filament: Filament, candidate: Candidate, settings: SearchSe
             "3 are needed to trust a symmetry. Use a longer box."
         )
     low, high = settings.rise_range_A
-    if min(symmetry.rise_A / low, high / symmetry.rise_A) < 1.02:
+    if min(symmetry.rise_A - low, high - symmetry.rise_A) < min(0.02 * symmetry.rise_A, 0.05 * (high - low)):
         warnings.append(
             f"The rise {symmetry.rise_A:.3f} Å lies at the edge of the searched range {low:g} to {high:g} Å; widen it."
         )
