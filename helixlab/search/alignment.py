@@ -2,9 +2,13 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import jax.numpy as jnp
+import numpy as np
 
 from helixlab.geometry import HelicalSymmetry, Volume, parse_point_group
+from helixlab.kernels.fourier import low_pass
 from helixlab.search.axis import NEGLIGIBLE_PX, Axis, AxisReport, axis_from_mass, refine_axis, straighten_volume
 from helixlab.search.filament import Filament, normalised, prepare_filament
 from helixlab.search.judge import Judge
@@ -24,9 +28,9 @@ _WELL_ALIGNED_SCORE = 0.98
 _LEAST_GAIN = 2e-3
 """Moving costs a resampling: it must pay."""
 
-_SHORT_PART = 0.25
-"""Rises that serve to find the axis, as a part of the map's length: about a wrong axis a screw with one copy may score
-better by chance than the true one with many."""
+_SHORT_PART = 0.3
+"""Lags that serve to find the axis, as a part of the map's length: about a wrong axis far copies fit no more, and a
+screw with one copy may score better by chance than the true one with many."""
 
 _CHANCE_PART = 0.05
 """Of what noise takes from a single map's score, the part that a wrong axis may win back by chance."""
@@ -104,12 +108,13 @@ def aligned_filament(
         total = volume.with_data((total.data + normalised(half2).data) / 2)
     best, best_score, starts = Alignment(filament, Axis(), Axis().report(was_moved=False)), -1.0, []
     least_gain = _LEAST_GAIN
+    short = _short_lags(filament)
     if not is_given:
-        peaks = _scan(filament, settings)
+        peaks = _scan(short, settings)
     if peaks:
-        screw = base_screw(filament, peaks)
+        screw = base_screw(short, peaks)
         best_score = next(p.score for p in peaks if p.symmetry is screw)
-        chance = 2 * Judge(filament).score_error(screw) if half2 is not None else _CHANCE_PART * (1.0 - best_score)
+        chance = 2 * Judge(short).score_error(screw) if half2 is not None else _CHANCE_PART * (1.0 - best_score)
         least_gain = max(least_gain, chance)
         found = refine_axis(total, _locating_screw(peaks), Axis(), outer_radius_A=filament.outer_radius_A)
         is_central = best_score > _WELL_ALIGNED_SCORE or axis_from_mass(total).distance_px(total) < _NEAR_PX
@@ -130,35 +135,48 @@ def _climb(
     total: Volume, volume: Volume, half2: Volume | None, start: Axis, settings: SearchSettings
 ) -> tuple[Axis, Filament | None, float]:
     """Refine the axis, coarsely first, and prepare the filament about it."""
-    axis, filament, peaks = start, None, []
+    axis = start
     for round_ in range(_ROUNDS):
-        filament = _about(axis, volume, half2, settings)
-        peaks = _scan(filament, settings)
+        low_pass_A = max(_COARSE_A, 4 * volume.pixel_size_A) if round_ == 0 else None
+        filament = _about(axis, volume, half2, settings, low_pass_A)
+        peaks = _scan(_short_lags(filament), settings)
         if not peaks:
             return axis, None, -1.0
-        screw = _locating_screw(peaks)
-        low_pass_A = max(_COARSE_A, 4 * volume.pixel_size_A) if round_ == 0 else None
-        new = refine_axis(total, screw, axis, outer_radius_A=filament.outer_radius_A, low_pass_A=low_pass_A).axis
+        new = refine_axis(
+            total, _locating_screw(peaks), axis, outer_radius_A=filament.outer_radius_A, low_pass_A=low_pass_A
+        ).axis
         change = Axis(new.x_A - axis.x_A, new.y_A - axis.y_A, new.lean_x - axis.lean_x, new.lean_y - axis.lean_y)
         if new.distance_px(total) > min(total.shape) / 4:
             return axis, None, -1.0
         axis = new
-        if change.distance_px(total) < NEGLIGIBLE_PX:
+        if round_ > 0 and change.distance_px(total) < NEGLIGIBLE_PX:
             break
     filament = _about(axis, volume, half2, settings)
-    return axis, filament, _best_score(filament, _scan(filament, settings))
+    short = _short_lags(filament)
+    return axis, filament, _best_score(short, _scan(short, settings))
 
 
-def _about(axis: Axis, volume: Volume, half2: Volume | None, settings: SearchSettings) -> Filament:
-    maps = [straighten_volume(m, axis) if axis != Axis() else m for m in (volume, half2) if m is not None]
-    return prepare_filament(*maps, inner_radius_A=settings.inner_radius_A, outer_radius_A=settings.outer_radius_A)
+def _short_lags(filament: Filament) -> Filament:
+    """The filament with only those lags that bear a wrong axis."""
+    longest = jnp.float32(_SHORT_PART * filament.length_A)
+    return replace(filament, limits=filament.limits._replace(max_z_A=longest))
+
+
+def _about(
+    axis: Axis, volume: Volume, half2: Volume | None, settings: SearchSettings, low_pass_A: float | None = None
+) -> Filament:
+    maps = [m for m in (volume, half2) if m is not None]
+    if low_pass_A is not None:
+        cutoff = volume.pixel_size_A / low_pass_A
+        maps = [m.with_data(np.asarray(low_pass(m.data, cutoff))) for m in maps]
+    moved = [straighten_volume(m, axis) if axis != Axis() else m for m in maps]
+    return prepare_filament(*moved, inner_radius_A=settings.inner_radius_A, outer_radius_A=settings.outer_radius_A)
 
 
 def _scan(filament: Filament, settings: SearchSettings) -> list[Peak]:
     _, order = parse_point_group("C1" if settings.point_group == "auto" else settings.point_group)
     low, high = settings.rise_range_A
-    high = min(high, max(1.5 * low, _SHORT_PART * filament.length_A))
-    axes = search_axes(filament, settings.twist_range_deg, (low, high))
+    axes = search_axes(filament, settings.twist_range_deg, (low, max(high, 1.1 * low)))
     return refined_peaks(filament, compute_landscape(filament, *axes, cyclic_order=order), f"C{order}")
 
 

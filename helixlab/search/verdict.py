@@ -18,6 +18,9 @@ _CROSS_BETA_SE_A = 0.07
 """Spacing of β-strands along an amyloid, assumed (and said so) where a map cannot show it: mean and standard deviation
 over 646 EMDB entries of amyloids whose symmetry was validated against the map (jianglab's curation, 2024)."""
 
+_CROSS_BETA_RESOLUTION_A = 15.0
+"""A map coarser than this shows no cross-section that could be called an amyloid's."""
+
 _MAX_CROSS_BETA_TWIST_DEG = 12.0
 """No amyloid twists more from strand to strand."""
 
@@ -97,7 +100,7 @@ def judge_peaks(filament: Filament, settings: SearchSettings, peaks: Sequence[Pe
         replace(c, indistinguishable_from=tuple(i for i in c.indistinguishable_from if i < settings.max_candidates))
         for c in found[: settings.max_candidates]
     ]
-    return Verdict(found, dyad, warnings + _range_warnings(judge.filament, found[0], settings))
+    return Verdict(found, dyad, _range_warnings(judge.filament, found[0], settings) + warnings)
 
 
 def base_screw(filament: Filament, peaks: Sequence[Peak]) -> HelicalSymmetry:
@@ -240,7 +243,8 @@ def _without_rise(
     order = judge.rod_order(slope) if is_auto else base.cyclic_order
     twist = slope * _CROSS_BETA_A
     low, high = settings.rise_range_A
-    may_be_amyloid = abs(twist) <= _MAX_CROSS_BETA_TWIST_DEG
+    is_fine = judge.filament.resolution_A < _CROSS_BETA_RESOLUTION_A
+    may_be_amyloid = is_fine and abs(twist) <= _MAX_CROSS_BETA_TWIST_DEG
     options = _strand_symmetries(twist, order, is_auto) if may_be_amyloid else []
     options = [s for s in options if low <= s.rise_A <= high] or [replace(base, point_group=f"C{order}")]
     found = []

@@ -192,3 +192,35 @@ def test_noise_is_not_given_a_symmetry():
     result = search_symmetry(Volume(rng.normal(size=(64, 64, 64)).astype(np.float32), 2.0))
     assert result.best.score < 0.5
     assert any("explains only" in warning for warning in result.warnings)
+
+
+def test_an_axis_is_found_where_far_screws_fit_by_chance():
+    truth = HelicalSymmetry(30.0, 5.0)
+    sim = simulate_helix(
+        "builtin", truth, box=96, pixel_size_A=2.0, resolution_A=6.0, offset_px=(3.0, 2.0), tilt_deg=2.0
+    )
+    result = search_symmetry(sim.volume)
+    assert result.best.symmetry.is_equivalent(truth, **CLEAN)
+    assert result.axis is not None
+    assert result.axis.offset_A == pytest.approx((6.0, 4.0), abs=0.2)
+
+
+def test_half_maps_may_come_on_different_grey_scales():
+    truth = HelicalSymmetry(-101.1, 5.13)
+    sim = simulate_helix("builtin", truth, box=72, pixel_size_A=2.2, resolution_A=5.0, fsc_resolution_A=7.0, seed=4)
+    assert sim.half1 is not None
+    assert sim.half2 is not None
+    plain = search_symmetry(sim.half1, sim.half2).best
+    other = search_symmetry(sim.half1, sim.half2.with_data(sim.half2.data * 7 + 3)).best
+    assert other.symmetry.is_equivalent(plain.symmetry, twist_tol_deg=1e-4, rise_tol_A=1e-4)
+    assert other.twist_se_deg == pytest.approx(plain.twist_se_deg, rel=1e-2)
+
+
+def test_a_dyad_that_is_not_there_is_not_granted():
+    truth = HelicalSymmetry(-101.1, 5.13)
+    volume = simulate_helix(builtin_unit(truth), truth, box=64, pixel_size_A=2.5, resolution_A=8.0).volume
+    given = search_symmetry(volume, settings=SearchSettings(point_group="D1")).best
+    assert any("dyad of the given point group does not hold" in note for note in given.notes)
+    report = audit_symmetry(volume, HelicalSymmetry(-101.1, 5.13, "D1"))
+    assert report.verdict == "wrong"
+    assert [f.code for f in report.findings] == ["point_group"]

@@ -83,6 +83,8 @@ def test_maps_that_cannot_be_searched_are_refused(volume):
     other = Volume(volume.data[:60], volume.pixel_size_A)
     with pytest.raises(HelixLabError, match="two half maps on one grid"):
         search_symmetry(volume, other)
+    with pytest.raises(HelixLabError, match="the same map as half map 1"):
+        search_symmetry(volume, volume)
     rng = np.random.default_rng(0)
     noise = [Volume(rng.normal(size=(32, 32, 32)).astype(np.float32), 2.0) for _ in range(2)]
     with pytest.raises(HelixLabError, match=r"no shell in which the half maps agree|no density that"):
