@@ -7,13 +7,12 @@ from dataclasses import dataclass, replace
 import jax.numpy as jnp
 import numpy as np
 
-from helixlab.geometry import HelicalSymmetry, Volume, parse_point_group
+from helixlab.geometry import HelicalSymmetry, Volume
 from helixlab.kernels.fourier import low_pass
 from helixlab.search.axis import NEGLIGIBLE_PX, Axis, AxisReport, axis_from_mass, refine_axis, straighten_volume
 from helixlab.search.filament import Filament, normalised, prepare_filament
 from helixlab.search.judge import Judge
-from helixlab.search.landscape import compute_landscape, search_axes
-from helixlab.search.peaks import Peak, refined_peaks
+from helixlab.search.peaks import Peak, scan
 from helixlab.search.settings import SearchSettings
 from helixlab.search.verdict import base_screw
 
@@ -81,8 +80,7 @@ def align_axis(volume: Volume, symmetry: HelicalSymmetry | None = None) -> tuple
     """
     settings = SearchSettings()
     filament = prepare_filament(volume)
-    peaks = _scan(filament, settings) if symmetry is None else [Peak(symmetry, 1.0)]
-    alignment = aligned_filament(volume, None, filament, peaks, settings, is_given=symmetry is not None)
+    alignment = aligned_filament(volume, None, filament, settings, symmetry)
     if not alignment.report.was_moved:
         return volume, alignment.report
     return straighten_volume(volume, alignment.axis), alignment.report
@@ -92,16 +90,15 @@ def aligned_filament(
     volume: Volume,
     half2: Volume | None,
     filament: Filament,
-    peaks: Sequence[Peak],
     settings: SearchSettings,
-    *,
-    is_given: bool = False,
+    symmetry: HelicalSymmetry | None = None,
 ) -> Alignment:
     """The filament about the axis that gives its screws the best score.
 
     Nothing is moved when the map fits itself well about z and a better axis would gain nothing. Otherwise the axis
     is refined from z and from the line through the sections' centres of mass; the better score wins, if it beats
-    the unmoved map by more than the noise. Half maps are moved alike.
+    the unmoved map by more than the noise. Half maps are moved alike. Without a known symmetry the screws come from
+    a scan over near copies.
     """
     total = normalised(volume)
     if half2 is not None:
@@ -109,8 +106,7 @@ def aligned_filament(
     best, best_score, starts = Alignment(filament, Axis(), Axis().report(was_moved=False)), -1.0, []
     least_gain = _LEAST_GAIN
     short = _short_lags(filament)
-    if not is_given:
-        peaks = _scan(short, settings)
+    peaks = scan(short, settings)[1] if symmetry is None else [Peak(symmetry, Judge(short).score(symmetry)[0])]
     if peaks:
         screw = base_screw(short, peaks)
         best_score = next(p.score for p in peaks if p.symmetry is screw)
@@ -139,7 +135,7 @@ def _climb(
     for round_ in range(_ROUNDS):
         low_pass_A = max(_COARSE_A, 4 * volume.pixel_size_A) if round_ == 0 else None
         filament = _about(axis, volume, half2, settings, low_pass_A)
-        peaks = _scan(_short_lags(filament), settings)
+        peaks = scan(_short_lags(filament), settings)[1]
         if not peaks:
             return axis, None, -1.0
         new = refine_axis(
@@ -153,7 +149,7 @@ def _climb(
             break
     filament = _about(axis, volume, half2, settings)
     short = _short_lags(filament)
-    return axis, filament, _best_score(short, _scan(short, settings))
+    return axis, filament, _best_score(short, scan(short, settings)[1])
 
 
 def _short_lags(filament: Filament) -> Filament:
@@ -173,13 +169,6 @@ def _about(
     return prepare_filament(*moved, inner_radius_A=settings.inner_radius_A, outer_radius_A=settings.outer_radius_A)
 
 
-def _scan(filament: Filament, settings: SearchSettings) -> list[Peak]:
-    _, order = parse_point_group("C1" if settings.point_group == "auto" else settings.point_group)
-    low, high = settings.rise_range_A
-    axes = search_axes(filament, settings.twist_range_deg, (low, max(high, 1.1 * low)))
-    return refined_peaks(filament, compute_landscape(filament, *axes, cyclic_order=order), f"C{order}")
-
-
 def _locating_screw(peaks: Sequence[Peak]) -> HelicalSymmetry:
     """Of the screws that fit well, the one that turns most nearly by half a turn.
 
@@ -187,7 +176,7 @@ def _locating_screw(peaks: Sequence[Peak]) -> HelicalSymmetry:
     2·d·sin(twist/2).
     """
     best = max(p.score for p in peaks)
-    good = [p.symmetry for p in peaks if p.score > _GOOD_PART * best]
+    good = [p.symmetry for p in peaks if p.score >= best - (1.0 - _GOOD_PART) * abs(best)]
     return max(good, key=lambda s: (round(abs(math.sin(math.radians(s.twist_deg) / 2)), 1), -s.rise_A))
 
 

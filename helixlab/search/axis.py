@@ -84,10 +84,9 @@ class Axis:
 
 @dataclass(frozen=True)
 class AxisRefinement:
-    """Axis and screw, refined together, and how much the correlation gained by it."""
+    """An axis, refined together with the screw, and how much the correlation gained by it."""
 
     axis: Axis
-    symmetry: HelicalSymmetry
     gain: float
 
 
@@ -144,11 +143,10 @@ def refine_axis(
         jnp.asarray(_powers(symmetry, volume.extent_A[0]), jnp.float32),
         _in_voxels(start, px, math.radians(symmetry.twist_deg), symmetry.rise_A / px),
     )
-    x, y, lean_x, lean_y, twist, rise = (float(v) for v in fit.axis)
-    screw = HelicalSymmetry(math.degrees(twist), max(rise * px, 1e-3), symmetry.point_group)
+    x, y, lean_x, lean_y, _, _ = (float(v) for v in fit.axis)
     # A squared difference falls by twice what the correlation gains.
     gain = (float(fit.start_misfit) - float(fit.misfit)) / 2
-    return AxisRefinement(Axis(x * px, y * px, lean_x, lean_y), screw, gain)
+    return AxisRefinement(Axis(x * px, y * px, lean_x, lean_y), gain)
 
 
 def straighten_volume(volume: Volume, axis: Axis) -> Volume:

@@ -149,15 +149,7 @@ class Judge:
         H is the curvature of the score, G the covariance of its slope due to noise. What resampling may cost is
         added.
         """
-        hessian, slopes = (
-            np.asarray(a, float)
-            for a in screw_errors(
-                self.filament.folded(symmetry.cyclic_order),
-                self.filament.limits,
-                jnp.float32(symmetry.twist_deg),
-                jnp.float32(symmetry.rise_A),
-            )
-        )
+        hessian, slopes = self._curvature_and_noise(symmetry)
         unit = np.sqrt(np.abs(np.diag(hessian)))  # degrees and Å differ by orders of magnitude
         if not np.all(unit > 0) or np.linalg.eigvalsh(hessian / np.outer(unit, unit)).max() > -1e-6:
             return np.inf, np.inf
@@ -169,16 +161,20 @@ class Judge:
 
     def twist_error(self, symmetry: HelicalSymmetry) -> float:
         """Standard error of the twist at a given rise, degrees."""
-        hessian, slopes = (
-            np.asarray(a, float)
-            for a in screw_errors(
-                self.filament.folded(symmetry.cyclic_order),
-                self.filament.limits,
-                jnp.float32(symmetry.twist_deg),
-                jnp.float32(symmetry.rise_A),
-            )
-        )
+        hessian, slopes = self._curvature_and_noise(symmetry)
         return float(_SE_MARGIN * np.sqrt(slopes[0, 0]) / max(abs(hessian[0, 0]), 1e-30))
+
+    def _curvature_and_noise(
+        self, symmetry: HelicalSymmetry
+    ) -> tuple[Float[np.ndarray, "2 2"], Float[np.ndarray, "2 2"]]:
+        """Hessian of the score, and covariance of its slope from noise."""
+        hessian, slopes = screw_errors(
+            self.filament.folded(symmetry.cyclic_order),
+            self.filament.limits,
+            jnp.float32(symmetry.twist_deg),
+            jnp.float32(symmetry.rise_A),
+        )
+        return np.asarray(hessian, float), np.asarray(slopes, float)
 
     def rod_order(self, slope_deg_per_A: float) -> int:
         """The cyclic order of a filament without features along its axis, twisting by a slope."""

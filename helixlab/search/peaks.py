@@ -8,7 +8,8 @@ import numpy as np
 from helixlab.geometry import HelicalSymmetry, parse_point_group
 from helixlab.kernels.lags import refine_screws
 from helixlab.search.filament import Filament
-from helixlab.search.landscape import Landscape
+from helixlab.search.landscape import Landscape, compute_landscape, search_axes
+from helixlab.search.settings import SearchSettings
 
 _ROUNDS = ((12, 256), (24, 64), (48, 64), (1024, 64))
 """Copies compared, and peaks kept, in each round: more copies make narrower peaks, so they come step by step."""
@@ -24,6 +25,14 @@ class Peak:
 
     symmetry: HelicalSymmetry
     score: float
+
+
+def scan(filament: Filament, settings: SearchSettings) -> tuple[Landscape, list[Peak]]:
+    """The whole plane, and its maxima refined."""
+    _, order = parse_point_group("C1" if settings.point_group == "auto" else settings.point_group)
+    twist_deg, rise_A = search_axes(filament, settings.twist_range_deg, settings.rise_range_A)
+    landscape = compute_landscape(filament, twist_deg, rise_A, cyclic_order=order)
+    return landscape, refined_peaks(filament, landscape, f"C{order}")
 
 
 def refined_peaks(filament: Filament, landscape: Landscape, point_group: str = "C1") -> list[Peak]:

@@ -4,11 +4,10 @@ import time
 from collections.abc import Callable
 
 from helixlab.errors import HelixLabError
-from helixlab.geometry import Volume, parse_point_group
+from helixlab.geometry import Volume
 from helixlab.search.alignment import aligned_filament
-from helixlab.search.filament import Filament, prepare_filament
-from helixlab.search.landscape import Landscape, compute_landscape, search_axes
-from helixlab.search.peaks import Peak, refined_peaks
+from helixlab.search.filament import prepare_filament
+from helixlab.search.peaks import scan
 from helixlab.search.result import SearchResult
 from helixlab.search.settings import SearchSettings
 from helixlab.search.verdict import judge_peaks
@@ -75,7 +74,7 @@ def search_symmetry(
     axis, warnings = None, []
     if settings.align_axis:
         tell("Checking where the axis lies", 0.4)
-        aligned = aligned_filament(volume, half2, filament, peaks, settings)
+        aligned = aligned_filament(volume, half2, filament, settings)
         axis = aligned.report
         if axis.was_moved:
             filament = aligned.filament
@@ -106,11 +105,3 @@ def search_symmetry(
         dyad_deg=verdict.dyad.azimuth_deg if verdict.dyad else None,
         dyad_z_A=verdict.dyad.z_A if verdict.dyad else None,
     )
-
-
-def scan(filament: Filament, settings: SearchSettings) -> tuple[Landscape, list[Peak]]:
-    """The whole plane, and its maxima refined."""
-    _, order = parse_point_group("C1" if settings.point_group == "auto" else settings.point_group)
-    twist_deg, rise_A = search_axes(filament, settings.twist_range_deg, settings.rise_range_A)
-    landscape = compute_landscape(filament, twist_deg, rise_A, cyclic_order=order)
-    return landscape, refined_peaks(filament, landscape, f"C{order}")

@@ -178,6 +178,9 @@ def test_align_axis_leaves_a_straight_map_alone_and_straightens_another(data_dir
     assert same is sim.volume
     assert not report.was_moved
     _, crooked = simulated(data_dir, "pf1", offset_px=(3.0, 2.0), tilt_deg=2.0)
+    _, report = align_axis(crooked.volume, truth)
+    assert report.was_moved
+    assert report.tilt_deg == pytest.approx(2.0, abs=0.1)
     straight, report = align_axis(crooked.volume)
     assert report.was_moved
     assert report.tilt_deg == pytest.approx(2.0, abs=0.1)
