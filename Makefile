@@ -2,7 +2,7 @@
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
-.PHONY: help lab test lint format strip bench lock wheel clean hooks FORCE
+.PHONY: help lab test lint format strip bench binder-check lock wheel clean hooks FORCE
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -24,7 +24,7 @@ MOVED := FORCE
 endif
 
 help:  ## This list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## */  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 22
 
 lab: $(VENV)/.installed  ## JupyterLab with the tutorials, copied to LAB_DIR
 	$(VENV)/bin/helixlab lab $(LAB_DIR)
@@ -49,13 +49,16 @@ strip: $(VENV)/.installed-dev  ## Remove the outputs from the notebooks
 bench: $(VENV)/.installed-dev  ## The benchmarks of benchmarks/
 	$(PY) -m benchmarks
 
+binder-check: $(VENV)/.installed-dev  ## Install what binder/ says into an empty environment; run the tutorials there
+	PYTHON="$(PYTHON)" $(PY) tools/binder_check.py
+
 wheel: $(VENV)/.installed-dev  ## Wheel and source distribution in dist/
 	rm -rf dist
 	$(PY) -m build --no-isolation --outdir dist .
 
 lock: $(VENV)/.installed-dev  ## Pin the newest versions that fit pyproject.toml, for all supported Pythons
 	$(PIP) install --quiet uv
-	$(VENV)/bin/uv pip compile pyproject.toml --group dev --extra cuda --universal --python-version 3.11 --fork-strategy fewest --upgrade \
+	$(VENV)/bin/uv pip compile pyproject.toml --group dev --extra cuda --extra share --universal --python-version 3.11 --fork-strategy fewest --upgrade \
 	  --no-header --no-emit-index-url --no-emit-find-links --no-annotate --quiet -o constraints.txt
 
 hooks: $(VENV)/.installed-dev  ## Check every commit of this clone with pre-commit
@@ -77,7 +80,7 @@ $(VENV)/.installed: pyproject.toml constraints.txt tools/hatch_notebooks.py $(VE
 
 $(VENV)/.installed-dev: pyproject.toml constraints.txt tools/hatch_notebooks.py $(VENV)/.made-in
 	@echo "Installing HelixLab and its development tools into $(VENV) (a few hundred MB the first time)"
-	$(PIP) install --quiet $(PIN) --editable . --group dev
+	$(PIP) install --quiet $(PIN) --editable '.[share]' --group dev
 	@touch $@ $(VENV)/.installed
 
 FORCE:

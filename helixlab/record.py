@@ -16,7 +16,9 @@ import numpy as np
 from jaxtyping import Float
 
 from helixlab.errors import HelixLabError
+from helixlab.geometry import HelicalSymmetry, Volume
 from helixlab.io._files import written_whole
+from helixlab.io.star import StarBlock, StarFile, format_star, quoted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -159,6 +161,63 @@ def write_candidates_cs(
             row[name] = value.encode() if isinstance(kind, str) else math.nan if value is None else value
     with written_whole(path, overwrite=overwrite) as temporary, temporary.open("wb") as file:
         np.save(file, table, allow_pickle=False)
+
+
+def write_symmetry_star(
+    path: str | os.PathLike[str], symmetry: HelicalSymmetry, volume: Volume, *, map_name: str, overwrite: bool = False
+) -> None:
+    """Write a map's helical symmetry as RELION writes it: a ``data_optics`` and a ``data_model_classes`` table.
+
+    Parameters
+    ----------
+    path : path
+    symmetry : HelicalSymmetry
+    volume : Volume
+        Whose pixel size and box the optics table states.
+    map_name : str
+        The file of the map, ``rlnReferenceImage``.
+    overwrite : bool
+
+    Raises
+    ------
+    HelixLabError
+        If the file exists and ``overwrite`` is false.
+
+    Notes
+    -----
+    RELION takes the point group as an option of its programs (``--sym``), not from a table; it is kept in the
+    column ``_helixlabPointGroup``, which RELION passes over.
+    """
+    optics = {
+        "_rlnOpticsGroup": "1",
+        "_rlnOpticsGroupName": "opticsGroup1",
+        "_rlnImagePixelSize": f"{volume.pixel_size_A:.6f}",
+        "_rlnImageSize": str(volume.shape[-1]),
+        "_rlnImageDimensionality": "3",
+    }
+    classes = {
+        "_rlnReferenceImage": map_name,
+        "_rlnHelicalTwist": f"{symmetry.twist_deg:.6f}",
+        "_rlnHelicalRise": f"{symmetry.rise_A:.6f}",
+        "_helixlabPointGroup": symmetry.point_group,
+    }
+    blocks = tuple(
+        StarBlock(name, {label: quoted([value.encode()]) for label, value in values.items()})
+        for name, values in (("optics", optics), ("model_classes", classes))
+    )
+    write_bytes(path, format_star(StarFile(blocks, "30001")), overwrite=overwrite)
+
+
+def write_bytes(path: str | os.PathLike[str], content: bytes, *, overwrite: bool = False) -> None:
+    """Write a file that was made in memory, such as a figure.
+
+    Raises
+    ------
+    HelixLabError
+        If the file exists and ``overwrite`` is false, or its folder is missing.
+    """
+    with written_whole(path, overwrite=overwrite) as temporary:
+        temporary.write_bytes(content)
 
 
 # --- tables and figures of FSC ----------------------------------------------------------------------

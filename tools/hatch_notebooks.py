@@ -10,14 +10,14 @@ from hatchling.builders.hooks.plugin.interface import BuildHookInterface
 
 
 class NotebooksHook(BuildHookInterface):
-    """Adds every file of ``notebooks/`` that is not hidden (checkpoints are)."""
+    """Adds every notebook of ``notebooks/``: not checkpoints, nor what running a tutorial there has written."""
 
     def initialize(self, version: str, build_data: dict[str, Any]) -> None:
         """Name the files to add; hatchling calls this before each build."""
         if version == "editable":
             return
         folder = Path(self.root) / "notebooks"
-        for path in sorted(folder.rglob("*")):
+        for path in sorted(folder.rglob("*.ipynb")):
             inside = path.relative_to(folder)
-            if path.is_file() and not any(part.startswith(".") for part in inside.parts):
+            if not any(part.startswith(".") for part in inside.parts):
                 build_data["force_include"][str(path)] = f"helixlab_widgets/notebooks/{inside.as_posix()}"

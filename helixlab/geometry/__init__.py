@@ -1,7 +1,16 @@
 """Conventions, symmetry, lattice and grids: plain numbers, no maps."""
 
 from helixlab.geometry.grids import axis_coordinates
-from helixlab.geometry.lattice import LayerLine, lattice_points, layer_lines
+from helixlab.geometry.lattice import (
+    IndexedLattice,
+    LayerLine,
+    first_maximum_per_A,
+    indexed_lattice,
+    lattice_points,
+    layer_lines,
+    symmetry_through,
+    symmetry_with_layer_line,
+)
 from helixlab.geometry.pose import (
     cryosparc_to_relion_pose,
     euler_to_matrix,
@@ -15,11 +24,14 @@ from helixlab.geometry.volume import Volume
 
 __all__ = [
     "HelicalSymmetry",
+    "IndexedLattice",
     "LayerLine",
     "Volume",
     "axis_coordinates",
     "cryosparc_to_relion_pose",
     "euler_to_matrix",
+    "first_maximum_per_A",
+    "indexed_lattice",
     "lattice_points",
     "layer_lines",
     "matrix_to_euler",
@@ -28,5 +40,7 @@ __all__ = [
     "relion_to_cryosparc_pose",
     "rotation_about_z",
     "rotation_vector_to_matrix",
+    "symmetry_through",
+    "symmetry_with_layer_line",
     "wrap_deg",
 ]

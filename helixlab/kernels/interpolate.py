@@ -15,6 +15,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+_SECTIONS = 64
+"""Sections sampled at a time, at most."""
+
 
 @lru_cache(maxsize=32)
 def spline_matrix(n: int, refine: int = 2) -> Float[np.ndarray, "fine n"]:
@@ -64,6 +67,25 @@ def mirrored_spline_matrix(n: int, margin: int, refine: int = 2) -> Float[np.nda
     return matrix
 
 
+def even_smooth_number(n: int) -> int:
+    """The next even number, at least 8, with no prime factor above 5: a good size for a Fourier transform.
+
+    Examples
+    --------
+    >>> even_smooth_number(97), even_smooth_number(100)
+    (100, 100)
+    """
+    n = max(8, n + n % 2)
+    while True:
+        rest = n
+        for p in (2, 3, 5):
+            while rest % p == 0:
+                rest //= p
+        if rest == 1:
+            return n
+        n += 2
+
+
 def spline_transfer(freq: Float[np.ndarray, "..."]) -> Float[np.ndarray, "..."]:
     """Transform of the cubic B-spline sampled at whole numbers; ``freq`` in cycles per sample."""
     return (2.0 + np.cos(2.0 * np.pi * freq)).astype(freq.dtype) / 3.0
@@ -78,6 +100,23 @@ def cubic_weights(fraction: Float[Array, "..."]) -> Float[Array, "... 4"]:
     inner_left = 2.0 / 3.0 - f**2 * (2.0 - f) / 2.0
     inner_right = 2.0 / 3.0 - g**2 * (2.0 - g) / 2.0
     return jnp.concatenate([outer_left, inner_left, inner_right, outer_right], axis=-1)
+
+
+def cubic_spline_rows(position: Float[np.ndarray, "p"], n: int) -> Float[Array, "p n"]:
+    """Matrix from ``n`` cubic B-spline coefficients to values at positions; what lies beyond the ends counts as 0.
+
+    Examples
+    --------
+    >>> (6 * cubic_spline_rows(np.array([1.0, 3.0]), 4)).round(3).tolist()
+    [[1.0, 4.0, 1.0, 0.0], [0.0, 0.0, 1.0, 4.0]]
+    """
+    at = np.floor(position).astype(int)
+    weights = np.asarray(cubic_weights(jnp.asarray(position - at, jnp.float32)))
+    rows = np.zeros((len(position), n), np.float32)
+    for k in range(4):
+        is_inside = (at + k - 1 >= 0) & (at + k - 1 < n)
+        rows[np.flatnonzero(is_inside), at[is_inside] + k - 1] = weights[is_inside, k]
+    return jnp.asarray(rows)
 
 
 def cubic_weight_slopes(fraction: Float[Array, "..."]) -> Float[Array, "... 4"]:
@@ -153,6 +192,11 @@ def sample_cylinders(
     centre = side // 2
     y = refine * (centre + radius_px[:, None] * np.sin(phi_rad)).ravel()
     x = refine * (centre + radius_px[:, None] * np.cos(phi_rad)).ravel()
-    coefficients = plane_coefficients(jnp.asarray(cut), matrix, matrix)
-    values = sample_sections(coefficients, jnp.asarray(y, jnp.float32), jnp.asarray(x, jnp.float32))
-    return values.reshape(len(radius_px), n_phi, -1)
+    points = jnp.asarray(y, jnp.float32), jnp.asarray(x, jnp.float32)
+    # Some sections at a time, all parts of one size: coefficients take four times the memory of the map.
+    nz, n_parts = len(planes), math.ceil(len(planes) / _SECTIONS)
+    size = math.ceil(nz / n_parts)
+    padded = np.pad(cut, ((0, n_parts * size - nz), (0, 0), (0, 0)))
+    parts = (plane_coefficients(jnp.asarray(part), matrix, matrix) for part in np.split(padded, n_parts))
+    values = jnp.concatenate([sample_sections(part, *points) for part in parts], axis=1)
+    return values[:, :nz].reshape(len(radius_px), n_phi, nz)

@@ -10,6 +10,7 @@ from functools import partial
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.typing import ArrayLike
 from jaxtyping import Array, Float
 
 from helixlab.errors import HelixLabError
@@ -105,10 +106,16 @@ def cylindrical_mask(
     return _cylindrical_mask(tuple(shape), *(jnp.asarray(length, jnp.float32) for length in lengths))
 
 
+def soft_step(distance: Float[ArrayLike, "*shape"], edge: Float[ArrayLike, ""] | float) -> Float[Array, "*shape"]:
+    """1 at distance ≤ 0 (inside), 0 from ``edge`` on, raised cosine between."""
+    t = jnp.clip(jnp.asarray(distance, jnp.float32) / jnp.maximum(edge, 1e-6), 0.0, 1.0)
+    return 0.5 + 0.5 * jnp.cos(jnp.pi * t)
+
+
 @partial(jax.jit, static_argnames="shape")
 def _spherical_mask(shape: Shape3D, radius: Float[Array, ""], edge: Float[Array, ""]) -> Float[Array, "z y x"]:
     z, y, x = _squared_coordinates(shape)
-    return _soft_step(jnp.sqrt(z[:, None, None] + y[:, None] + x) - radius, edge)
+    return soft_step(jnp.sqrt(z[:, None, None] + y[:, None] + x) - radius, edge)
 
 
 @partial(jax.jit, static_argnames="shape")
@@ -121,15 +128,9 @@ def _cylindrical_mask(
 ) -> Float[Array, "z y x"]:
     z2, y2, x2 = _squared_coordinates(shape)
     radius = jnp.sqrt(y2[:, None] + x2)
-    hole = jnp.where(inner > 0, _soft_step(inner - radius, edge), 1.0)
-    clip = _soft_step(jnp.sqrt(z2) - half_height, edge)
-    return clip[:, None, None] * (_soft_step(radius - outer, edge) * hole)
-
-
-def _soft_step(distance: Float[Array, "*shape"], edge: Float[Array, ""]) -> Float[Array, "*shape"]:
-    """1 at distance ≤ 0 (inside), 0 from ``edge`` on, raised cosine between."""
-    t = jnp.clip(distance / jnp.maximum(edge, 1e-6), 0.0, 1.0)
-    return 0.5 + 0.5 * jnp.cos(jnp.pi * t)
+    hole = jnp.where(inner > 0, soft_step(inner - radius, edge), 1.0)
+    clip = soft_step(jnp.sqrt(z2) - half_height, edge)
+    return clip[:, None, None] * (soft_step(radius - outer, edge) * hole)
 
 
 def _squared_coordinates(shape: Shape3D) -> tuple[Float[Array, "z"], Float[Array, "y"], Float[Array, "x"]]:

@@ -16,47 +16,50 @@ not is averaged out. That fit is computed here, cylinder by cylinder and order b
 4. the waves are summed at every height of the box, and read back on the voxels by splines.
 
 Nothing is interpolated along z, a map that has the symmetry comes back as it was, and the result depends on the
-few numbers of one asymmetric unit, which makes it quick.
+few numbers of one asymmetric unit, which makes it quick. The first step does not depend on the symmetry: a
+:class:`Symmetrizer` does it once for a map.
 """
 
 import math
-from typing import NamedTuple
+from collections.abc import Iterable
+from functools import reduce
+from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Complex, Float
 
 from helixlab.errors import HelixLabError
-from helixlab.geometry import HelicalSymmetry, Volume, axis_coordinates
+from helixlab.geometry import HelicalSymmetry, Volume
+from helixlab.kernels.cylinder import RIM_PX, Cylinder, TileGrid
 from helixlab.kernels.helical_waves import (
+    BLOCK_LINES,
     REFINE,
-    HelicalWaves,
+    LineBlock,
     angular_modes,
     average_dyad,
+    cylinder_coefficients,
     fit_waves,
+    line_blocks,
     masked_sections,
-    normal_inverses,
-    spline_coefficients,
-    sum_waves,
+    modes_energy,
+    section_modes,
+    shared_energy,
+    wall_density,
 )
-from helixlab.kernels.interpolate import mirrored_spline_matrix, plane_coefficients, sample_sections
-
-_RIM_PX = 3
-"""Cylinders beyond the outermost voxel that is read: the splines' end lies that far away."""
-
-_EDGE_PX = 5.0
-"""Default width of the soft edge, that of :func:`helixlab.kernels.masks.cylindrical_mask`."""
+from helixlab.kernels.interpolate import cubic_spline_rows, mirrored_spline_matrix, plane_coefficients, sample_sections
+from helixlab.kernels.kept import Kept
+from helixlab.kernels.sections import Sections, checked_voxel
 
 _CHUNK = 32
 """Sections summed at a time: bounds the memory."""
 
+_READ_CHUNK = 16
+"""Sections read on cylinders at a time."""
 
-class Sections(NamedTuple):
-    """Three slices through the centre of a map."""
-
-    zy: Float[np.ndarray, "z y"]
-    zx: Float[np.ndarray, "z x"]
-    yx: Float[np.ndarray, "y x"]
+_Lines = list[tuple[Complex[Array, "q l r"], LineBlock]]
+"""The layer lines of a map, block by block."""
 
 
 def impose_symmetry(
@@ -115,18 +118,10 @@ def impose_symmetry(
     >>> bool(np.abs(imposed.data - made.data).max() < 0.02 * made.data.max())
     True
     """
-    plan = _Plan.of(volume, symmetry, z_fraction, outer_radius_A, inner_radius_A, edge_A)
-    lines = _fit_lines(volume, symmetry, plan, dyad_deg, dyad_z_A)
-    points = _tile_voxels(plan)
-    data = np.zeros(volume.shape, np.float32)
-    half = plan.half_side
-    centre_z, centre_y, centre_x = (n // 2 for n in volume.shape)
-    rows, columns = (slice(c - half, c + half + 1) for c in (centre_y, centre_x))
-    for first in range(0, volume.shape[0], _CHUNK):
-        tile = _density(lines, first - centre_z, _CHUNK, points, plan.n_fine).reshape(_CHUNK, 2 * half + 1, -1)
-        last = min(first + _CHUNK, volume.shape[0])
-        data[first:last, rows, columns] = tile[: last - first]
-    return volume.with_data(data)
+    symmetrizer = Symmetrizer(
+        volume, z_fraction=z_fraction, outer_radius_A=outer_radius_A, inner_radius_A=inner_radius_A, edge_A=edge_A
+    )
+    return symmetrizer.impose(symmetry, dyad_deg=dyad_deg, dyad_z_A=dyad_z_A)
 
 
 def impose_sections(
@@ -140,7 +135,7 @@ def impose_sections(
     dyad_deg: float = 0.0,
     dyad_z_A: float = 0.0,
 ) -> Sections:
-    """Only the three central slices of :func:`impose_symmetry`: what is drawn while a slider moves.
+    """Only the three central slices of :func:`impose_symmetry`.
 
     Parameters
     ----------
@@ -165,207 +160,230 @@ def impose_sections(
     >>> [s.shape for s in sections]
     [(32, 24), (32, 28), (24, 28)]
     """
-    plan = _Plan.of(volume, symmetry, z_fraction, outer_radius_A, inner_radius_A, edge_A)
-    lines = _fit_lines(volume, symmetry, plan, dyad_deg, dyad_z_A)
-    (nz, ny, nx), half = volume.shape, plan.half_side
-    plane = _density(lines, 0, 1, _tile_voxels(plan), plan.n_fine)
-    y, x = (np.arange(n) - n // 2 for n in (ny, nx))
-    cross = _polar(plan, np.concatenate([y, 0 * x]), np.concatenate([0 * y, x]))
-    walls = _density(lines, -(nz // 2), nz, cross, plan.n_fine)
-    yx = np.zeros((ny, nx), np.float32)
-    centre_y, centre_x = ny // 2, nx // 2
-    yx[centre_y - half : centre_y + half + 1, centre_x - half : centre_x + half + 1] = plane.reshape(2 * half + 1, -1)
-    return Sections(walls[:, :ny], walls[:, ny:], yx)
+    symmetrizer = Symmetrizer(
+        volume, z_fraction=z_fraction, outer_radius_A=outer_radius_A, inner_radius_A=inner_radius_A, edge_A=edge_A
+    )
+    return symmetrizer.sections(symmetry, dyad_deg=dyad_deg, dyad_z_A=dyad_z_A)
 
 
-# --- geometry: everything that is known before the map is read ----------------------------------------
+class Symmetrizer:
+    """One map, ready to have any symmetry imposed on it: all that does not depend on the symmetry is done once.
 
+    Parameters
+    ----------
+    volume, z_fraction, outer_radius_A, inner_radius_A, edge_A
+        As for :func:`impose_symmetry`.
 
-class _Plan(NamedTuple):
-    """Sizes (which the kernels are compiled for) and lengths in voxels (which they are not)."""
+    Raises
+    ------
+    HelixLabError
+        If a value is out of range or the cylinder does not fit in the box.
 
-    half_side: int
-    """The cylinder lies within this many voxels of the axis, in a tile of 2·half_side + 1."""
-    order: int
-    n_sector: int
-    """Angles in the nth part of a turn."""
-    n_lines: int
-    """Layer lines per order, at most."""
-    first_plane: int
-    n_planes: int
-    window: Float[np.ndarray, "z"]
-    outer_px: float
-    inner_px: float
-    edge_px: float
+    Notes
+    -----
+    Keeps the map's angular modes: about 8 bytes for each voxel of the cylinder's central part. Kernels are compiled
+    for a map's size and a cyclic order, never for a twist or rise (see :meth:`warm_up`). Methods may be called from
+    several threads.
+
+    Examples
+    --------
+    >>> rng = np.random.default_rng(0)
+    >>> noise = Volume(rng.normal(size=(32, 24, 28)).astype(np.float32), 2.0)
+    >>> symmetrizer = Symmetrizer(noise, z_fraction=0.5)
+    >>> [s.shape for s in symmetrizer.sections(HelicalSymmetry(22.03, 1.408), at_px=(10, 12, 15))]
+    [(32, 24), (32, 28), (24, 28)]
+    """
+
+    def __init__(
+        self,
+        volume: Volume,
+        *,
+        z_fraction: float = 0.3,
+        outer_radius_A: float | None = None,
+        inner_radius_A: float = 0.0,
+        edge_A: float | None = None,
+    ) -> None:
+        self.volume = volume
+        self._cylinder = Cylinder.of(volume, z_fraction, outer_radius_A, inner_radius_A, edge_A)
+        self._kept = Kept()
+
+    def impose(self, symmetry: HelicalSymmetry, *, dyad_deg: float = 0.0, dyad_z_A: float = 0.0) -> Volume:
+        """The whole map with the symmetry imposed, see :func:`impose_symmetry`."""
+        _, ny, nx = self.volume.shape
+        data = np.zeros(self.volume.shape, np.float32)
+        data[:, self._cylinder.within(ny), self._cylinder.within(nx)] = self.tile(
+            symmetry, dyad_deg=dyad_deg, dyad_z_A=dyad_z_A
+        )
+        return self.volume.with_data(data)
+
+    def tile(
+        self,
+        symmetry: HelicalSymmetry,
+        sections: range | None = None,
+        *,
+        dyad_deg: float = 0.0,
+        dyad_z_A: float = 0.0,
+    ) -> Float[np.ndarray, "z side side"]:
+        """The imposed map round the axis only, which is in the middle; beyond the tile the imposed map is 0.
+
+        ``sections`` are the wanted ones, in voxels of the box; by default all.
+        """
+        nz = self.volume.shape[0]
+        sections = sections or range(nz)
+        lines, grid = self._lines(symmetry, dyad_deg, dyad_z_A), self._grid(symmetry.cyclic_order)
+        side = self._cylinder.side
+        data = np.empty((len(sections), side, side), np.float32)
+        for at in range(0, len(sections), _CHUNK):
+            first = jnp.float32(sections[at] - nz // 2)
+            modes = _total(section_modes(a, block, first, n_z=_CHUNK) for a, block in lines)
+            last = min(at + _CHUNK, len(sections))
+            data[at:last] = _on_tile(modes, grid)[: last - at].reshape(last - at, side, side)
+        return data
+
+    def sections(
+        self,
+        symmetry: HelicalSymmetry,
+        *,
+        at_px: tuple[int, int, int] | None = None,
+        dyad_deg: float = 0.0,
+        dyad_z_A: float = 0.0,
+    ) -> Sections:
+        """Three slices of the imposed map: what is drawn while a slider moves.
+
+        Parameters
+        ----------
+        symmetry : HelicalSymmetry
+        at_px : (z, y, x), optional
+            The voxel that they go through; by default the box's centre.
+        dyad_deg, dyad_z_A : float
+            As for :func:`impose_symmetry`.
+
+        Raises
+        ------
+        HelixLabError
+            If the voxel lies outside the box, or the central part holds no full rise.
+        """
+        shape = self.volume.shape
+        z, y, x = (at - n // 2 for at, n in zip(checked_voxel(shape, at_px), shape, strict=True))
+        lines, grid = self._lines(symmetry, dyad_deg, dyad_z_A), self._grid(symmetry.cyclic_order)
+        walls = self._walls(symmetry.cyclic_order, y, x)
+        even, odd = _total(wall_density(a, block, *walls) for a, block in lines)
+        middle = _on_tile(_total(section_modes(a, block, jnp.float32(z), n_z=1) for a, block in lines), grid)
+        even, odd = np.asarray(even), np.asarray(odd)
+        density = np.concatenate([(even + odd)[:, :0:-1], even - odd], axis=1)[:, : shape[0]]
+        side = self._cylinder.side
+        return self._in_box(density[:side].T, density[side:].T, middle.reshape(side, side))
+
+    def projections(self, symmetry: HelicalSymmetry, *, dyad_deg: float = 0.0, dyad_z_A: float = 0.0) -> Sections:
+        """Sums of the imposed map along x, y and z."""
+        tile = self.tile(symmetry, dyad_deg=dyad_deg, dyad_z_A=dyad_z_A)
+        return self._in_box(*(tile.sum(axis=axis) for axis in (2, 1, 0)))
+
+    def correlation(self, symmetry: HelicalSymmetry, *, dyad_deg: float = 0.0, dyad_z_A: float = 0.0) -> float:
+        """Correlation of the map's central part with itself symmetrised: 1 for a map that has the symmetry.
+
+        The fit is a projection, and so its energy is read from the amplitudes alone, without summing the waves. White
+        noise reaches 1/√(number of copies).
+        """
+        cylinder, lines = self._cylinder, self._lines(symmetry, dyad_deg, dyad_z_A)
+        plain = self._lines(symmetry, dyad_deg, dyad_z_A, is_fit=False)
+        density = jnp.asarray(cylinder.ring_areas, jnp.float32)
+        energy = _total(shared_energy(a, b, density) for (a, _), (b, _) in zip(lines, plain, strict=True))
+        mean, total = self._kept.get(
+            "energy", None, lambda: modes_energy(self._modes, jnp.asarray(cylinder.window, jnp.float32), density)
+        )
+        return float(np.sqrt(np.clip((energy - mean) / max(float(total - mean), 1e-30), 0.0, 1.0)))
+
+    def warm_up(self, cyclic_order: int = 1) -> None:
+        """Compile what :meth:`sections` needs for a cyclic order, whatever the twist and rise."""
+        for n_lines in BLOCK_LINES:
+            rise_px = min(n_lines - 0.5, self._cylinder.central_px)
+            self.sections(HelicalSymmetry(20.0, rise_px * self.volume.pixel_size_A, f"C{cyclic_order}"))
+
+    # --- what is kept ---------------------------------------------------------------------------------
 
     @property
-    def n_fine(self) -> int:
-        return REFINE * self.n_sector
+    def _modes(self) -> Float[Array, "q z rr"]:
+        return self._kept.get("modes", None, lambda: _read_modes(self.volume, self._cylinder))
 
-    @classmethod
-    def of(
-        cls,
-        volume: Volume,
-        symmetry: HelicalSymmetry,
-        z_fraction: float,
-        outer_radius_A: float | None,
-        inner_radius_A: float,
-        edge_A: float | None,
-    ) -> "_Plan":
-        pixel, nz = volume.pixel_size_A, volume.shape[0]
-        room_px = (min(volume.shape[1:]) - 1) // 2
-        if room_px < 4:
-            raise HelixLabError(
-                f"volume: found a box of {volume.shape} voxels; it needs at least 9 across the filament."
+    def _grid(self, order: int) -> TileGrid:
+        n_modes = math.ceil(self._modes.shape[0] / order)
+        return self._kept.get("grid", order, lambda: TileGrid.of(self._cylinder, order, n_modes))
+
+    def _walls(self, order: int, y: int, x: int) -> "_Walls":
+        def make() -> _Walls:
+            points, m = self._cylinder.wall_points(y, x), np.arange(0, self._modes.shape[0], order)[:, None]
+            # Each order stands for −m, too.
+            turn = np.where(m > 0, 2.0, 1.0) * np.exp(1j * m * points.angle_rad) * points.mask
+            heights = np.arange(self.volume.shape[0] // 2 + 1)
+            return (
+                cubic_spline_rows(points.node, self._modes.shape[2] // 2),
+                jnp.asarray(turn, jnp.complex64),
+                jnp.asarray(heights, jnp.float32),
             )
-        if edge_A is not None:
-            edge_px = edge_A / pixel
-        else:
-            edge_px = min(
-                _EDGE_PX, room_px / 2 if outer_radius_A is None else max(0.0, room_px - outer_radius_A / pixel)
-            )
-        if not (math.isfinite(edge_px) and 0 <= edge_px < room_px):
-            raise HelixLabError(
-                f"edge_A: found {edge_px * pixel:g} Å in a box of {room_px * pixel:g} Å radius; "
-                "it is the width of the soft edge, 0 or more and less than that radius."
-            )
-        outer_px = room_px - edge_px if outer_radius_A is None else outer_radius_A / pixel
-        if not (outer_px > 0 and outer_px + edge_px <= room_px + 1e-6):
-            raise HelixLabError(
-                f"outer_radius_A: found {outer_px * pixel:g} Å with an edge of {edge_px * pixel:g} Å; both lie within "
-                f"{room_px * pixel:g} Å of the axis in this box. Give a smaller radius or edge, or a wider box."
-            )
-        inner_px = inner_radius_A / pixel
-        if not 0 <= inner_px < outer_px:
-            raise HelixLabError(
-                f"inner_radius_A: found {inner_radius_A:g} Å with an outer radius of {outer_px * pixel:g} Å; "
-                "it must be at least 0 and below the outer radius."
-            )
-        if not 0 < z_fraction <= 1:
-            raise HelixLabError(
-                f"z_fraction: found {z_fraction}; it is the part of the box's height that is used, above 0 and up to 1."
-            )
-        central_A = z_fraction * volume.extent_A[0]
-        if central_A < symmetry.rise_A:
-            needed = math.ceil(100 * symmetry.rise_A / volume.extent_A[0]) / 100
-            advice = f"Raise z_fraction to {needed:.2f} or more." if needed <= 0.99 else "Use a longer box."
-            raise HelixLabError(
-                f"z_fraction: found {z_fraction:g}, {central_A:.1f} Å of the box's height; it must hold at least one "
-                f"rise of {symmetry.rise_A:g} Å. {advice}"
-            )
-        # Sizes come in steps, so that a moving slider seldom meets one that is not compiled yet.
-        half_side = min(4 * math.ceil((outer_px + edge_px) / 4 - 1e-6), room_px)
-        order = symmetry.cyclic_order
-        n_sector = _good_size(math.ceil(1.05 * 2 * math.pi * half_side / order))
-        n_lines = max(4, 1 << math.ceil(math.log2(symmetry.rise_A / pixel + 1)))
-        height_px = np.abs(axis_coordinates(nz)) - z_fraction * nz / 2
-        weight = _soft_step(height_px, _EDGE_PX)
-        used = np.nonzero(weight)[0]
-        n_planes = min(16 * math.ceil(len(used) / 16), nz)
-        first_plane = min(int(used[0]), nz - n_planes)
-        window = weight[first_plane : first_plane + n_planes]
-        return cls(half_side, order, n_sector, n_lines, first_plane, n_planes, window, outer_px, inner_px, edge_px)
+
+        return self._kept.get("walls", (order, y, x), make)
+
+    def _lines(self, symmetry: HelicalSymmetry, dyad_deg: float, dyad_z_A: float, *, is_fit: bool = True) -> _Lines:
+        """The layer lines of the map: by least squares, or as plain projections."""
+        for name, value in (("dyad_deg", dyad_deg), ("dyad_z_A", dyad_z_A)):
+            if not math.isfinite(value):
+                raise HelixLabError(f"{name}: found {value}; it is a finite number.")
+        self._cylinder.check_rise(symmetry)
+        pixel, plane = self._cylinder.pixel_size_A, self._cylinder.plane
+        modes = self._modes[:: symmetry.cyclic_order]
+        m = symmetry.cyclic_order * np.arange(modes.shape[0])
+        blocks = line_blocks(
+            self._cylinder.window, plane, symmetry.rise_A / pixel, m * (symmetry.twist_deg / 360.0), is_fit=is_fit
+        )
+        lines = [(fit_waves(modes, jnp.asarray(plane, jnp.float32), block), block) for block in blocks]
+        if not symmetry.is_dihedral:
+            return lines
+        azimuth, height = jnp.asarray(m * (dyad_deg / 360.0) % 1.0, jnp.float32), jnp.float32(dyad_z_A / pixel)
+        return [(average_dyad(amplitude, block, azimuth, height), block) for amplitude, block in lines]
+
+    def _in_box(
+        self, zy: Float[np.ndarray, "z s"], zx: Float[np.ndarray, "z s"], yx: Float[np.ndarray, "s s"]
+    ) -> Sections:
+        """Planes of the tile as planes of the box."""
+        nz, ny, nx = self.volume.shape
+        rows, columns = self._cylinder.within(ny), self._cylinder.within(nx)
+        planes = Sections(*(np.zeros(shape, np.float32) for shape in ((nz, ny), (nz, nx), (ny, nx))))
+        planes.zy[:, rows], planes.zx[:, columns], planes.yx[rows, columns] = zy, zx, yx
+        return planes
 
 
-def _good_size(n: int) -> int:
-    """The next even number, at least 8, with no prime factor above 5."""
-    n = max(8, n + n % 2)
-    while _without_small_factors(n) > 1:
-        n += 2
-    return n
+_Walls = tuple[Float[Array, "p r"], Complex[Array, "q p"], Float[Array, "h"]]
+"""What :func:`helixlab.kernels.helical_waves.wall_density` needs of two lines of voxels."""
 
 
-def _without_small_factors(n: int) -> int:
-    for p in (2, 3, 5):
-        while n % p == 0:
-            n //= p
-    return n
+def _total(parts: Iterable[Any]) -> Any:
+    return reduce(lambda a, b: jax.tree.map(jnp.add, a, b), parts)
 
 
-def _soft_step(distance: Float[np.ndarray, "*shape"], edge: float) -> Float[np.ndarray, "*shape"]:
-    """1 at distance ≤ 0, raised cosine down to 0 at ``edge``."""
-    return 0.5 + 0.5 * np.cos(np.pi * np.clip(distance / max(edge, 1e-6), 0.0, 1.0))
+def _on_tile(modes: Complex[Array, "r z q"], grid: TileGrid) -> Float[np.ndarray, "z p"]:
+    """The density of sections at the tile's voxels, from their angular modes."""
+    # Compiled apart: merged into one kernel the gathers would run across z, ten times slower.
+    coefficients = cylinder_coefficients(modes, n_fine=grid.n_fine)
+    return np.asarray(masked_sections(sample_sections(coefficients, grid.node, grid.angle), grid.mask))
 
 
-def _polar(
-    plan: _Plan, y: Float[np.ndarray, "p"] | Int[np.ndarray, "p"], x: Float[np.ndarray, "p"] | Int[np.ndarray, "p"]
-) -> tuple[Float[Array, "p"], Float[Array, "p"], Float[Array, "p"]]:
-    """Where voxels lie on the grid of cylinders, and the soft mask there."""
-    radius = np.hypot(y, x)
-    angle = np.arctan2(y, x) * (plan.order * plan.n_fine / (2.0 * np.pi))
-    mask = _soft_step(radius - plan.outer_px, plan.edge_px)
-    if plan.inner_px > 0:
-        mask = mask * _soft_step(plan.inner_px - radius, plan.edge_px)
-    nodes = 1.0 + REFINE * np.minimum(radius, plan.half_side)
-    return (
-        jnp.asarray(nodes, jnp.float32),
-        jnp.asarray(angle % plan.n_fine, jnp.float32),
-        jnp.asarray(mask, jnp.float32),
-    )
-
-
-def _tile_voxels(plan: _Plan) -> tuple[Float[Array, "p"], Float[Array, "p"], Float[Array, "p"]]:
-    y, x = np.meshgrid(*[np.arange(-plan.half_side, plan.half_side + 1)] * 2, indexing="ij")
-    return _polar(plan, y.ravel(), x.ravel())
-
-
-# --- the layer lines of a map ---------------------------------------------------------------------
-
-
-def _fit_lines(
-    volume: Volume, symmetry: HelicalSymmetry, plan: _Plan, dyad_deg: float, dyad_z_A: float
-) -> HelicalWaves:
-    for name, value in (("dyad_deg", dyad_deg), ("dyad_z_A", dyad_z_A)):
-        if not math.isfinite(value):
-            raise HelixLabError(f"{name}: found {value}; it is a finite number.")
-    # Frequencies in float64: at the box's end a phase is hundreds of times the step from section to section.
-    rise_px = symmetry.rise_A / volume.pixel_size_A
-    m = plan.order * np.arange(plan.n_sector // 2)[:, None]
-    winding = m * (symmetry.twist_deg / 360.0)
-    line = np.ceil(winding - 0.5 * rise_px) + np.arange(plan.n_lines)
-    frequency = (line - winding) / rise_px
-    is_resolved = frequency < 0.5
-    plane = plan.first_plane - volume.shape[0] // 2 + np.arange(plan.n_planes)
-    solution = normal_inverses(plan.window, plane, rise_px, is_resolved)
-    phase = (2.0 * m * (dyad_deg / 360.0) + 2.0 * frequency * (dyad_z_A / volume.pixel_size_A)) % 1.0
-
-    cut, centre = [slice(plan.first_plane, plan.first_plane + plan.n_planes)], []
-    margin = _RIM_PX + 3
+def _read_modes(volume: Volume, cylinder: Cylinder) -> Float[Array, "q z rr"]:
+    """The angular modes of the map's central part, see :func:`helixlab.kernels.helical_waves.angular_modes`."""
+    margin, cut, centre = RIM_PX + 3, [], []
     for n in volume.shape[1:]:
-        first, last = max(0, n // 2 - plan.half_side - margin), min(n, n // 2 + plan.half_side + margin + 1)
+        first, last = max(0, n // 2 - cylinder.half_side - margin), min(n, n // 2 + cylinder.half_side + margin + 1)
         cut.append(slice(first, last))
         centre.append(n // 2 - first + margin)
-    slab = np.ascontiguousarray(volume.data[tuple(cut)])
-    matrix_y, matrix_x = (jnp.asarray(mirrored_spline_matrix(n, margin, REFINE)) for n in slab.shape[1:])
-    radius = np.arange(REFINE * (plan.half_side + _RIM_PX) + 1) / REFINE
-    phi_rad = np.arange(plan.order * plan.n_sector) * (2.0 * np.pi / (plan.order * plan.n_sector))
-    y = REFINE * (centre[0] + radius[:, None] * np.sin(phi_rad)).ravel()
-    x = REFINE * (centre[1] + radius[:, None] * np.cos(phi_rad)).ravel()
-    # Compiled apart: merged into one kernel the gathers would run across z, ten times slower.
-    coefficients = plane_coefficients(jnp.asarray(slab), matrix_y, matrix_x)
-    values = sample_sections(coefficients, jnp.asarray(y, jnp.float32), jnp.asarray(x, jnp.float32))
-    modes = angular_modes(values, order=plan.order, n_sector=plan.n_sector)
-    frequency = jnp.asarray(np.where(is_resolved, frequency, 0.0), jnp.float32)
-    amplitude = fit_waves(
-        modes,
-        jnp.asarray(plan.window, jnp.float32),
-        jnp.asarray(plane, jnp.float32),
-        frequency,
-        jnp.asarray(solution, jnp.complex64),
-    )
-    if symmetry.is_dihedral:
-        amplitude = average_dyad(amplitude, jnp.asarray(phase, jnp.float32))
-    return HelicalWaves(spline_coefficients(amplitude, order=plan.order), frequency)
-
-
-def _density(
-    lines: HelicalWaves,
-    first: int,
-    n_z: int,
-    points: tuple[Float[Array, "p"], Float[Array, "p"], Float[Array, "p"]],
-    n_fine: int,
-) -> Float[np.ndarray, "n_z p"]:
-    """The density of ``n_z`` sections, from ``first`` over the centre, at points from :func:`_polar`."""
-    radius, angle, mask = points
-    cylinders = sum_waves(lines, jnp.float32(first), n_fine=n_fine, n_z=n_z)
-    return np.asarray(masked_sections(sample_sections(cylinders, radius, angle), mask))
+    radius, phi_rad = cylinder.radius_px[:, None], np.arange(cylinder.n_phi) * (2.0 * np.pi / cylinder.n_phi)
+    y = jnp.asarray(REFINE * (centre[0] + radius * np.sin(phi_rad)).ravel(), jnp.float32)
+    x = jnp.asarray(REFINE * (centre[1] + radius * np.cos(phi_rad)).ravel(), jnp.float32)
+    n_planes, parts = len(cylinder.window), []
+    for at in range(0, n_planes, _READ_CHUNK):
+        first = cylinder.first_plane + at
+        last = cylinder.first_plane + min(at + _READ_CHUNK, n_planes)
+        slab = np.ascontiguousarray(volume.data[first:last, cut[0], cut[1]])
+        matrices = (jnp.asarray(mirrored_spline_matrix(n, margin, REFINE)) for n in slab.shape[1:])
+        values = sample_sections(plane_coefficients(jnp.asarray(slab), *matrices), y, x)
+        parts.append(angular_modes(values, n_phi=cylinder.n_phi))
+    return jnp.concatenate(parts, axis=1)

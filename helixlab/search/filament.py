@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
@@ -10,7 +11,7 @@ from helixlab.errors import HelixLabError
 from helixlab.geometry import HelicalSymmetry, Volume
 from helixlab.kernels.correlate import Correlation, correlate_halves, correlate_map, departure_noise
 from helixlab.kernels.fourier import apply_shell_weights, shell_correlation, shell_freqs_per_A
-from helixlab.kernels.interpolate import sample_cylinders
+from helixlab.kernels.interpolate import even_smooth_number, sample_cylinders
 from helixlab.kernels.lags import LagLimits, fold
 from helixlab.kernels.masks import cylindrical_mask
 
@@ -132,13 +133,15 @@ def prepare_filament(
     >>> prepare_filament(noise).length_A
     64.0
     """
-    _check_grids(volume, half2)
+    check_maps(volume, half2)
     volume, half2 = normalised(volume), None if half2 is None else normalised(half2)
     maps = [volume.data] if half2 is None else [volume.data, half2.data]
     widest_px = min(volume.shape[1:]) / 2 - 1
     window = soft_window(volume.shape[0])
     rough = [sample_cylinders(m, np.arange(1.0, widest_px + 0.5), _even_angles(widest_px)) for m in maps]
-    outer_px = _outer_radius_px(rough, window) if outer_radius_A is None else outer_radius_A / volume.pixel_size_A
+    found_px = _outer_radius_px(rough, window)
+    del rough  # half of the memory that is needed here
+    outer_px = found_px if outer_radius_A is None else outer_radius_A / volume.pixel_size_A
     inner_px = (inner_radius_A or 0.0) / volume.pixel_size_A
     if not (np.isfinite(outer_px) and outer_px > 0 and np.isfinite(inner_px) and inner_px >= 0):
         raise HelixLabError(
@@ -157,7 +160,7 @@ def prepare_filament(
             f"{outer_px * volume.pixel_size_A:.1f} Å; at least 3 voxels of {volume.pixel_size_A} Å must lie between."
         )
     if half2 is None:
-        maps, resolution_A = _weighted_map(volume, outer_px, _outer_radius_px(rough, window), widest_px)
+        maps, resolution_A = _weighted_map(volume, outer_px, found_px, widest_px)
     else:
         maps, resolution_A = _weighted_halves(volume, half2, outer_px)
     n_phi = _even_angles(radius_px[-1])
@@ -206,7 +209,8 @@ def normalised(volume: Volume) -> Volume:
     return volume.with_data(((data - data.mean()) / data.std()).astype(np.float32))
 
 
-def _check_grids(volume: Volume, half2: Volume | None) -> None:
+def check_maps(volume: Volume, half2: Volume | None) -> None:
+    """Raise an error if a map is too small or constant, or two are no pair of half maps."""
     if min(volume.shape) < 16:
         raise HelixLabError(
             f"volume: found a box of {volume.shape} voxels; a search needs at least 16 along each axis."
@@ -224,23 +228,13 @@ def _check_grids(volume: Volume, half2: Volume | None) -> None:
 
 
 def _even_angles(radius_px: float) -> int:
-    """Angles so that a step is at most a voxel at this radius: even, and with small prime factors."""
-    n = max(32, int(np.ceil(np.pi * radius_px)))
-    while True:
-        rest = n
-        for p in (2, 3, 5):
-            while rest % p == 0:
-                rest //= p
-        if rest == 1:
-            return 2 * n
-        n += 1
+    """Angles so that a step is at most a voxel at this radius."""
+    return even_smooth_number(max(64, 2 * int(np.ceil(np.pi * radius_px))))
 
 
 def _outer_radius_px(cylinders: list[Float[Array, "r phi z"]], window: Float[np.ndarray, "z"]) -> float:
     """Where the energy per area falls to a fiftieth of its greatest value above that of the solvent."""
-    first, last = cylinders[0], cylinders[-1]
-    first, last = (c - (c.mean(axis=1) @ window / window.sum())[:, None, None] for c in (first, last))
-    profile = np.asarray((jnp.mean(first * last, axis=1) @ jnp.asarray(window**2)), np.float64)
+    profile = np.asarray(_shared_energy(cylinders[0], cylinders[-1], jnp.asarray(window)), np.float64)
     profile = np.convolve(np.pad(profile, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid")
     # Solvent: what is left at the rim of the box. A filament as wide as the box leaves none.
     rim = profile[-max(3, len(profile) // 6) :]
@@ -249,6 +243,15 @@ def _outer_radius_px(cylinders: list[Float[Array, "r phi z"]], window: Float[np.
     if not len(inside) or above.max() <= 0:
         return float(len(profile))
     return float(min(inside[-1] + 3, len(profile)))
+
+
+@jax.jit
+def _shared_energy(
+    first: Float[Array, "r phi z"], last: Float[Array, "r phi z"], window: Float[Array, "z"]
+) -> Float[Array, "r"]:
+    """Per area of each cylinder, what two maps have in common."""
+    first, last = (c - (c.mean(axis=1) @ window / window.sum())[:, None, None] for c in (first, last))
+    return jnp.mean(first * last, axis=1) @ window**2
 
 
 def _rms_radius(cylinder: Float[Array, "r phi z"], radius_px: Float[np.ndarray, "r"]) -> float:

@@ -14,6 +14,11 @@ from helixlab.search.filament import Filament
 N_LAGS = 12
 """Copies compared for each pair: enough to tell screws apart, few enough for peaks wider than the grid."""
 
+_FIRST_PEAKS = 30
+_EQUAL_PART = 0.03
+"""Peaks that a first guess looks at, and the part of the score within which they are equals: noise and the grid's step
+cost about as much."""
+
 _PEAK_PART = 0.2
 """Maxima below this part of the best score are not followed up."""
 
@@ -54,6 +59,21 @@ class Landscape:
         t, r = np.nonzero((self.score == highest) & (self.score > max(_PEAK_PART * self.score.max(), 0.0)))
         best = np.argsort(-self.score[t, r], kind="stable")[:count]
         return self.twist_deg[t[best]], self.rise_A[r[best]]
+
+    def first_guess(self) -> tuple[float, float] | None:
+        """Twist and rise of the highest maximum; among equals, of the smallest rise.
+
+        The multiples of a screw score as it does: the smallest rise within 3% of the best score is taken. A place to
+        start from and no answer: that is :func:`~helixlab.search.search_symmetry`'s.
+        """
+        twist_deg, rise_A = self.peaks(_FIRST_PEAKS)
+        if not len(twist_deg):
+            return None
+        at = np.searchsorted(self.twist_deg, twist_deg), np.searchsorted(self.rise_A, rise_A)
+        score = self.score[at]
+        equals = np.nonzero(score > (1.0 - _EQUAL_PART) * score.max())[0]
+        first = equals[np.argmin(rise_A[equals])]
+        return float(twist_deg[first]), float(rise_A[first])
 
 
 def compute_landscape(

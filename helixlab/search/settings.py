@@ -1,26 +1,23 @@
 """What a user may set in a symmetry search: one class for CLI, JSON and forms."""
 
-from typing import Annotated, Any
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from helixlab.geometry import parse_point_group
+from helixlab.settings import Settings, setting
 
 MIN_RISE_A = 0.3
 """Smallest rise that is searched."""
 
 
-def _field(default: Any, title: str, description: str, unit: str | None = None, **limits: Any) -> Any:
-    return Field(default, title=title, description=description, json_schema_extra={"unit": unit}, **limits)
-
-
-class SearchSettings(BaseModel):
+class SearchSettings(Settings):
     """Settings of the symmetry search; the defaults search everything.
 
     Raises
     ------
-    pydantic.ValidationError
-        If a value is out of range; it names the field.
+    HelixLabError
+        If a value is out of range; it names the setting.
 
     Examples
     --------
@@ -28,27 +25,25 @@ class SearchSettings(BaseModel):
     (1.0, 10.0)
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    twist_range_deg: tuple[float, float] = _field(
+    twist_range_deg: tuple[float, float] = setting(
         (-180.0, 180.0), "Helical twist range", "Smallest and largest twist searched, right-handed positive.", "deg"
     )
-    rise_range_A: tuple[float, float] = _field(
+    rise_range_A: tuple[float, float] = setting(
         (1.0, 60.0), "Helical rise range", "Smallest and largest rise searched; both above 0.", "Å"
     )
-    point_group: str = _field(
+    point_group: str = setting(
         "auto", "Point group symmetry", "auto finds it; Cn or Dn is taken as given and the screw searched under it."
     )
-    inner_radius_A: Annotated[float, Field(ge=0)] | None = _field(
+    inner_radius_A: Annotated[float, Field(ge=0)] | None = setting(
         None, "Inner filament radius", "Density nearer to the axis is left out; empty: none is.", "Å"
     )
-    outer_radius_A: Annotated[float, Field(gt=0)] | None = _field(
+    outer_radius_A: Annotated[float, Field(gt=0)] | None = setting(
         None, "Outer filament radius", "Density farther from the axis is left out; empty: found from the map.", "Å"
     )
-    align_axis: bool = _field(
+    align_axis: bool = setting(
         True, "Align the helical axis", "Find an axis that is off-centre or tilted and straighten the map first."
     )
-    max_candidates: int = _field(10, "Candidates listed", "How many candidates are reported.", ge=1, le=100)
+    max_candidates: int = setting(10, "Candidates listed", "How many candidates are reported.", ge=1, le=100)
 
     @field_validator("point_group")
     @classmethod

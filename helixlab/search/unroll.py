@@ -65,12 +65,13 @@ def unroll(volume: Volume, radius_A: float, *, thickness_A: float = 0.0) -> Unro
     >>> made = simulate_helix("builtin", HelicalSymmetry(60.0, 12.0), box=48, pixel_size_A=2.5, resolution_A=8.0)
     >>> flat = unroll(made.volume, 25.0, thickness_A=10.0)
     >>> flat.density.shape, float(flat.z_A[0]), float(flat.phi_deg[0])
-    ((48, 76), -60.0, -180.0)
+    ((48, 152), -60.0, -180.0)
     """
     inner_px, outer_px = _checked_radii(volume, radius_A, thickness_A) / volume.pixel_size_A
     # A voxel apart at most, the two edges included.
     radii_px = np.linspace(inner_px, outer_px, 1 + int(np.ceil(outer_px - inner_px)))
-    n_phi = 2 * int(np.ceil(np.pi * radii_px[-1]))
+    # As many angles as the widest cylinder needs, at every radius: one size, one compilation.
+    n_phi = 2 * int(np.ceil(np.pi * min(volume.shape[1:]) / 2))
     cylinders = np.asarray(sample_cylinders(volume.data, radii_px, n_phi))
     from_minus_half_turn = np.roll(cylinders.mean(axis=0), n_phi // 2, axis=0)
     return UnrolledMap(

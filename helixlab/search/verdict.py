@@ -100,7 +100,7 @@ def judge_peaks(filament: Filament, settings: SearchSettings, peaks: Sequence[Pe
         replace(c, indistinguishable_from=tuple(i for i in c.indistinguishable_from if i < settings.max_candidates))
         for c in found[: settings.max_candidates]
     ]
-    return Verdict(found, dyad, _range_warnings(judge.filament, found[0], settings) + warnings)
+    return Verdict(found, dyad, range_warnings(judge.filament, found[0], settings) + warnings)
 
 
 def base_screw(filament: Filament, peaks: Sequence[Peak]) -> HelicalSymmetry:
@@ -198,7 +198,8 @@ def _dyad(judge: Judge, candidate: Candidate, *, is_given: bool) -> tuple[DyadFi
     return None, None
 
 
-def _range_warnings(filament: Filament, candidate: Candidate, settings: SearchSettings) -> list[str]:
+def range_warnings(filament: Filament, candidate: Candidate, settings: SearchSettings) -> list[str]:
+    """What the box and the searched ranges say against a candidate."""
     warnings = []
     symmetry = candidate.symmetry
     rises = filament.length_A / symmetry.rise_A

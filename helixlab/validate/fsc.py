@@ -214,7 +214,7 @@ def compute_fsc(half1: Volume, half2: Volume, *, mask: Volume | None = None) -> 
     freq_per_A = shell_freqs_per_A(half1.shape, half1.pixel_size_A)
     curves, notes = [], []
     for label, weights in masks.items():
-        fsc, empty = _fsc_values(*shell_correlation(map1, map2, weights))
+        fsc, empty = fsc_values(*shell_correlation(map1, map2, weights))
         curves.append(FSCCurve(freq_per_A, fsc, label))
         if empty:
             notes.append(
@@ -224,7 +224,7 @@ def compute_fsc(half1: Volume, half2: Volume, *, mask: Volume | None = None) -> 
     return FSCResult(tuple(curves), (*notes, *_notes_on(curves)))
 
 
-def _fsc_values(
+def fsc_values(
     cross: Float[Array, "s"], power1: Float[Array, "s"], power2: Float[Array, "s"]
 ) -> tuple[Float[np.ndarray, "s"], int]:
     """The curve in float64, and how many shells hold no power that float32 can tell from rounding."""

@@ -9,8 +9,8 @@ import pytest
 from helixlab.errors import HelixLabError
 from helixlab.geometry import HelicalSymmetry, Volume
 from helixlab.io import read_volume, write_volume
-from helixlab.kernels import helical_waves
-from helixlab.kernels.symmetrize import impose_sections, impose_symmetry
+from helixlab.kernels import helical_waves, interpolate
+from helixlab.kernels.symmetrize import Symmetrizer, impose_sections, impose_symmetry
 from helixlab.simulate import simulate_helix
 
 SIGMA_PX = 1.25
@@ -208,17 +208,22 @@ def test_one_rise_in_a_whole_box_is_enough():
 def test_new_numbers_do_not_retrace():
     rng = np.random.default_rng(7)
     noise = Volume(rng.normal(size=(32, 32, 32)).astype(np.float32), 2.0)
-    kernels = (
-        helical_waves.angular_modes,
-        helical_waves.fit_waves,
-        helical_waves.spline_coefficients,
-        helical_waves.sum_waves,
-        helical_waves.masked_sections,
-    )
+    kernels = [k for module in (helical_waves, interpolate) for k in vars(module).values() if hasattr(k, "_cache_size")]
+
+    def compiled():
+        return [kernel._cache_size() for kernel in kernels]
+
+    symmetrizer = Symmetrizer(noise, outer_radius_A=20.0, z_fraction=0.5)
+    symmetrizer.warm_up()
+    before = compiled()
+    for rise_A in (1.0, 4.75, 9.0, 31.9):  # one, three, five and sixteen lines of an order
+        symmetrizer.sections(HelicalSymmetry(-101.1, rise_A), at_px=(3, 14, 19))
+    assert compiled() == before
+    # Nor does another map of about the same size.
     impose_symmetry(noise, HelicalSymmetry(29.4, 5.3), outer_radius_A=20.0, z_fraction=0.5)
-    before = [kernel._cache_size() for kernel in kernels]
+    before = compiled()
     impose_symmetry(noise, HelicalSymmetry(-101.1, 4.75), outer_radius_A=19.0, z_fraction=0.45, inner_radius_A=3.0)
-    assert [kernel._cache_size() for kernel in kernels] == before
+    assert compiled() == before
 
 
 @pytest.mark.parametrize(

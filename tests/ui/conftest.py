@@ -1,12 +1,11 @@
 """One JupyterLab and one real browser, shared by the tests of this folder."""
 
 import os
-import shutil
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from ui.lab import CHROMIUM_FLAGS, JupyterLab, running_jupyterlab
+from ui.lab import CHROMIUM_FLAGS, PAGE_LIMIT_MS, JupyterLab, find_chromium, running_jupyterlab
 
 
 def skip_or_fail(reason: str) -> None:
@@ -18,12 +17,10 @@ def skip_or_fail(reason: str) -> None:
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Any]:
-    """Chromium without a window: HELIXLAB_CHROMIUM, or the first of the usual names on PATH."""
-    named = os.environ.get("HELIXLAB_CHROMIUM")
-    names = [named] if named else ["chromium", "chromium-browser", "google-chrome"]
-    found = next((path for path in map(shutil.which, names) if path), None)
+    """Chromium without a window."""
+    found = find_chromium()
     if found is None:
-        skip_or_fail(f"no browser: found none of {', '.join(names)}; run tools/chromium.sh or set HELIXLAB_CHROMIUM")
+        skip_or_fail("no browser on PATH; run tools/chromium.sh or set HELIXLAB_CHROMIUM")
     try:
         from playwright.sync_api import sync_playwright
     except ImportError:
@@ -45,5 +42,6 @@ def jupyterlab(browser: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 def page(browser: Any) -> Iterator[Any]:
     """A fresh page, 1400 px wide."""
     page = browser.new_page(viewport={"width": 1400, "height": 1000})
+    page.set_default_timeout(PAGE_LIMIT_MS)
     yield page
     page.close()

@@ -1,12 +1,11 @@
 """The tutorials in a real JupyterLab in a real browser: they run, every figure is painted, nothing complains."""
 
-import io
 import os
 from pathlib import Path
 from typing import Any
 
-from matplotlib.image import imread
 from ui.lab import JupyterLab, OpenNotebook
+from ui.looks import hard_to_read, misplaced, painted_part
 
 NOTEBOOKS = Path(__file__).parents[2] / "notebooks"
 
@@ -19,8 +18,10 @@ RUN_LIMIT_S = 300
 VIEWS = [(1400, "Light"), (600, "Dark"), *([(1400, "Dark"), (600, "Light")] if PICTURES else [])]
 """Widths in px and themes: each of both, and every pair for those who want to look."""
 
+FIGURES = ".bqplot, .helixlab-planes"
+
 DRAWN = "image[href], path.line[d]"
-"""What bqplot draws a picture or a curve with, once there is something to draw."""
+"""What bqplot draws a picture or a curve with, once there is something to draw; a canvas counts its paintings."""
 
 FITS = """([figure, area]) => {
     const [whole, room, plot, picture] =
@@ -28,7 +29,7 @@ FITS = """([figure, area]) => {
         .map(e => e?.getBoundingClientRect());
     const near = (a, b) => Math.abs(a - b) < 2;
     return whole.width > 100 && whole.left >= room.left - 1 && whole.right <= room.right + 1
-        && plot.left >= whole.left && plot.right <= whole.right
+        && (!plot || plot.left >= whole.left && plot.right <= whole.right)
         && (!picture || near(picture.left, plot.left) && near(picture.right, plot.right));
 }"""
 """Nothing of the figure sticks out of the cell's output, and the picture fills its axes: bqplot draws again some time
@@ -44,8 +45,7 @@ def test_find_the_symmetry(page: Any, jupyterlab: JupyterLab) -> None:
     notebook.run_all(RUN_LIMIT_S)
 
     outputs = notebook.outputs()
-    errors = [out for cell in outputs for out in cell if out["output_type"] == "error"]
-    assert errors == []
+    assert notebook.errors() == []
     with_figure = [i for i, cell in enumerate(outputs) if any(WIDGET_VIEW in out.get("data", {}) for out in cell)]
     assert len(with_figure) == 11
 
@@ -61,19 +61,53 @@ def test_find_the_symmetry(page: Any, jupyterlab: JupyterLab) -> None:
     assert notebook.complaints == []
 
 
+def test_explore(page: Any, jupyterlab: JupyterLab) -> None:
+    notebook = OpenNotebook.open(page, jupyterlab, jupyterlab.add_notebook(NOTEBOOKS / "02_explore.ipynb"))
+    notebook.run_all(RUN_LIMIT_S)
+    assert notebook.errors() == []
+    assert notebook.kernel_prints(f"print(explorer.wait({RUN_LIMIT_S}))") == "True"
+    # The search was asked for while the explorer was still opening: its answer is in hand nevertheless.
+    assert (
+        notebook.kernel_prints("print(explorer.symmetry == found == explorer.candidates.candidates[0].symmetry)")
+        == "True"
+    )
+
+    for width, theme in VIEWS:
+        page.set_viewport_size({"width": width, "height": 1400})
+        notebook.set_theme(f"JupyterLab {theme}")
+        for cell in EXPLORER_CELL, SLICES_CELL, FSC_CELL:
+            check_figures(notebook, cell, f"02-{width}-{theme.lower()}")
+        area = notebook.show_cell(EXPLORER_CELL)
+        page.wait_for_function(ALL_PAINTED, timeout=60_000)
+        assert misplaced(area) == []
+        assert hard_to_read(area) == []
+        if PICTURES:
+            notebook.kernel_prints("explorer.isosurface.level_sigma = 1.7")  # the symmetrised map has less noise
+            picture = notebook.shot(f"{PICTURES}/explorer-{width}-{theme.lower()}.png", EXPLORER_CELL)
+            page.locator(".helixlab-explorer").screenshot(path=picture)  # without the cell's number
+    assert notebook.complaints == []
+
+
+EXPLORER_CELL, SLICES_CELL, FSC_CELL = 5, 14, 16
+
+ALL_PAINTED = """() => ['slices', 'cylinder', 'spectrum', 'isosurface'].every(
+    name => document.querySelector(`.helixlab-${name} canvas[data-painted]:not([data-painted="0"])`)
+)"""
+"""Those that do not count are bqplot's own."""
+
+
 def check_figures(notebook: OpenNotebook, cell: int, view: str) -> None:
     """Every figure of a cell is painted, and none is wider than the notebook."""
     area = notebook.show_cell(cell)
-    figures = area.locator(".bqplot")
+    figures = area.locator(FIGURES)
     figures.first.wait_for(state="visible")
     for number in range(figures.count()):
         figure = figures.nth(number)
-        figure.locator(DRAWN).first.wait_for(state="attached")
+        figure.scroll_into_view_if_needed()  # bqplot redraws only what is seen
+        figure.locator(DRAWN).or_(area.locator("canvas[data-painted]")).first.wait_for(state="attached")
         notebook.page.wait_for_function(FITS, arg=[figure.element_handle(), area.element_handle()])
-    pixels = imread(io.BytesIO(figures.first.screenshot()))[..., :3]
     # Of an empty figure only the axes are painted: a few per cent of the pixels.
-    background = pixels[0, 0]
-    painted = (abs(pixels - background) > 0.05).any(axis=-1).mean()
+    painted = painted_part(figures.first)
     assert painted > LEAST_PAINTED, f"cell {cell}, {view}: only {painted:.1%} of the figure is painted"
     if PICTURES:
         area.screenshot(path=f"{PICTURES}/{view}-cell{cell:02d}.png")
@@ -83,7 +117,7 @@ def check_figures(notebook: OpenNotebook, cell: int, view: str) -> None:
 def click_the_first_landscape(notebook: OpenNotebook, cell: int) -> tuple[float, float]:
     """Click in the middle of a landscape; returns what its ``picked`` holds then, as its readout shows it."""
     area = notebook.show_cell(cell)
-    area.locator(".bqplot image").first.click()
+    area.locator(".helixlab-pointer").first.click()
     readout = area.get_by_text("Picked: twist")
     readout.wait_for(state="visible")
     words = readout.inner_text().replace("°", "").replace(",", "").split()

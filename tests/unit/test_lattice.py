@@ -6,9 +6,20 @@ import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from scipy.special import jv
 
 from helixlab.errors import HelixLabError
-from helixlab.geometry import HelicalSymmetry, LayerLine, lattice_points, layer_lines
+from helixlab.geometry import (
+    HelicalSymmetry,
+    LayerLine,
+    first_maximum_per_A,
+    indexed_lattice,
+    lattice_points,
+    layer_lines,
+    symmetry_through,
+    symmetry_with_layer_line,
+    wrap_deg,
+)
 
 symmetries = st.builds(
     HelicalSymmetry,
@@ -70,6 +81,47 @@ def test_the_dyads_copies_reach_as_far_as_the_others() -> None:
     # At z = 7 the dyad's copies lie at −7 + 10k: 3 is 4 Å away, −7 is 14 Å away.
     points = lattice_points(HelicalSymmetry(0.0, 10.0, "D1"), 5.0, phi_deg=45.0, z_A=7.0)
     np.testing.assert_allclose(points, [[-45.0, 3.0], [45.0, 7.0]], atol=1e-12)
+
+
+# --- points that know their operator, and the symmetry through them -------------------------------
+
+
+@given(symmetries, st.floats(-180, 180), st.floats(-20, 20))
+def test_indexed_points_are_the_lattice_and_know_their_operator(
+    symmetry: HelicalSymmetry, phi_deg: float, z_A: float
+) -> None:
+    half_A = 2.5 * symmetry.rise_A
+    lattice = indexed_lattice(symmetry, (z_A - half_A, z_A + half_A), phi_deg=phi_deg, z_A=z_A)
+    n = symmetry.cyclic_order
+    assert len(lattice.k) == len(set(zip(lattice.k.tolist(), lattice.turn.tolist(), strict=True))) == 5 * n
+    points = lattice_points(symmetry, half_A, phi_deg=phi_deg, z_A=z_A)
+    for k, turn, phi, z in zip(lattice.k, lattice.turn, lattice.phi_deg, lattice.z_A, strict=True):
+        assert -180 < phi <= 180
+        assert is_listed(points, phi, z)
+        assert wrap_deg(phi - phi_deg - k * symmetry.twist_deg - turn * 360 / n) == pytest.approx(0, abs=POINT_TOL)
+
+
+@given(symmetries, st.integers(-200, 200).filter(bool), st.integers(0, 4), st.floats(-400, 400), st.floats(0.01, 500))
+def test_the_symmetry_through_a_place_puts_the_point_there(
+    symmetry: HelicalSymmetry, k: int, turn: int, phi_deg: float, distance_A: float
+) -> None:
+    z_A = math.copysign(distance_A, k)
+    found = symmetry_through(symmetry, k, turn, phi_deg, z_A)
+    assert found.point_group == symmetry.point_group
+    assert k * found.rise_A == pytest.approx(z_A)
+    off_deg = k * found.twist_deg + turn * 360 / symmetry.cyclic_order - phi_deg
+    assert abs(math.remainder(off_deg, 360)) < 1e-9  # float64 rounding of 200 turns: 72000° · eps, times a few
+    assert abs(found.twist_deg - symmetry.twist_deg) <= 180 / abs(k) + 1e-9
+
+
+@given(symmetries)
+def test_a_point_left_where_it_is_changes_nothing(symmetry: HelicalSymmetry) -> None:
+    lattice = indexed_lattice(symmetry, (-20.0, 20.0))
+    for k, turn, phi, z in zip(lattice.k, lattice.turn, lattice.phi_deg, lattice.z_A, strict=True):
+        if k:
+            found = symmetry_through(symmetry, int(k), int(turn), float(phi), float(z))
+            # Not only the same operators, but the same numbers: no jump when a drag starts.
+            assert (found.twist_deg, found.rise_A) == pytest.approx((symmetry.twist_deg, symmetry.rise_A), abs=1e-9)
 
 
 # --- layer lines ----------------------------------------------------------------------------------
@@ -176,9 +228,50 @@ def test_tmv_meridional_and_basic_lines() -> None:
     assert [line.bessel_order for line in third] == [-16]
 
 
+def height_per_A(symmetry: HelicalSymmetry, line: LayerLine) -> float:
+    return (line.bessel_order * symmetry.twist_deg / 360 + line.branch) / symmetry.rise_A
+
+
+@given(symmetries, st.floats(0.001, 0.5), st.booleans())
+def test_a_moved_line_lies_where_it_was_asked_to(
+    symmetry: HelicalSymmetry, freq_per_A: float, keeps_twist: bool
+) -> None:
+    for line in layer_lines(symmetry, 0.3, 6):
+        if line.freq_per_A < 1e-5:  # on the equator, or too near to be stretched
+            continue
+        moved = symmetry_with_layer_line(symmetry, line, freq_per_A, keeps_twist=keeps_twist)
+        assert height_per_A(moved, line) == pytest.approx(freq_per_A, abs=1e-9)
+        if keeps_twist:
+            assert moved.twist_deg == symmetry.twist_deg
+        elif line.bessel_order:
+            assert moved.rise_A == symmetry.rise_A
+        else:
+            per_pitch = symmetry.twist_deg / symmetry.rise_A
+            assert moved.twist_deg / moved.rise_A == pytest.approx(per_pitch, abs=1e-9)
+
+
+@pytest.mark.parametrize("order", [1, -2, 7, 16])
+def test_the_first_maximum_of_a_bessel_function(order: int) -> None:
+    radius_A, step_per_A = 60.0, 1e-5
+    freq_per_A = np.arange(0, 0.08, step_per_A)
+    amplitude = np.abs(jv(order, 2 * np.pi * freq_per_A * radius_A))
+    first = np.argmax((amplitude[1:-1] > amplitude[:-2]) & (amplitude[1:-1] > amplitude[2:])) + 1
+    assert first_maximum_per_A(order, radius_A) == pytest.approx(freq_per_A[first], abs=step_per_A)
+
+
 @pytest.mark.parametrize(
     ("call", "message"),
     [
+        (lambda s: indexed_lattice(s, (5.0, -5.0)), "z_range_A: found .*lower one first"),
+        (lambda s: symmetry_through(s, 0, 0, 10.0, 1.0), "k: found 0; .* Take another point"),
+        (lambda s: symmetry_through(s, 3, 0, 10.0, -1.0), "z_A: found -1 for subunit 3; .* above the lattice's origin"),
+        (lambda s: symmetry_with_layer_line(s, LayerLine(0.0, 0, 0), 0.1), "line: found order 0, branch 0"),
+        (lambda s: symmetry_with_layer_line(s, LayerLine(0.1, 1, 0), 0.0), "freq_per_A: found 0.0"),
+        (
+            lambda s: symmetry_with_layer_line(HelicalSymmetry(10.0, 5.0, "C3"), LayerLine(0.1, 1, 0), 0.1),
+            "C3 allows multiples of 3 only",
+        ),
+        (lambda s: first_maximum_per_A(1, 0.0), "radius_A: found 0.0"),
         (lambda s: lattice_points(s, -1.0), "half_length_A: found -1.0; it is a length in Å"),
         (lambda s: lattice_points(s, math.nan), "half_length_A: found nan"),
         (lambda s: layer_lines(s, -0.1, 5), "max_freq_per_A: found -0.1; it is a frequency"),

@@ -9,7 +9,8 @@ import pytest
 
 from helixlab import record
 from helixlab.errors import HelixLabError
-from helixlab.geometry.volume import Volume
+from helixlab.geometry import HelicalSymmetry, Volume
+from helixlab.io import read_star_table
 from helixlab.validate.fsc import compute_fsc
 
 
@@ -186,3 +187,15 @@ def test_a_failed_figure_leaves_nothing_behind(tmp_path):
     with pytest.raises(HelixLabError, match=r"ends in \.png"):
         record.write_landscape_png(tmp_path / "l.jpg", np.arange(2.0), np.arange(2.0), np.ones((2, 2)))
     assert list(tmp_path.iterdir()) == []
+
+
+def test_symmetry_star_reads_back(tmp_path):
+    volume = Volume(np.zeros((4, 4, 6), np.float32), 1.5)
+    path = tmp_path / "symmetry.star"
+    record.write_symmetry_star(path, HelicalSymmetry(22.03, 1.408, "C2"), volume, map_name="my map.mrc")
+    classes, optics = read_star_table(path, "model_classes"), read_star_table(path, "optics")
+    assert (classes["rlnHelicalTwist"][0], classes["rlnHelicalRise"][0]) == (22.03, 1.408)
+    assert (classes["rlnReferenceImage"][0], classes["helixlabPointGroup"][0]) == ("my map.mrc", "C2")
+    assert (optics["rlnImagePixelSize"][0], optics["rlnImageSize"][0]) == (1.5, 6)
+    with pytest.raises(HelixLabError, match=r"symmetry\.star"):
+        record.write_symmetry_star(path, HelicalSymmetry(22.03, 1.408), volume, map_name="my map.mrc")

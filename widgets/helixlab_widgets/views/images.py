@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Float
 
 from helixlab.errors import HelixLabError
+from helixlab_widgets.base import retire
 from helixlab_widgets.colors import GUIDE, colour_steps, png_bytes
 
 Overlay = Callable[[dict[str, bqplot.Scale]], Sequence[bqplot.Mark]]
@@ -131,16 +132,38 @@ def replace_image(
     figure: bqplot.Figure,
     image: Float[np.ndarray, "rows columns"],
     *,
+    x_range: tuple[float, float] | None = None,
+    y_range: tuple[float, float] | None = None,
     colour_map: str = "viridis",
     value_range: tuple[float, float] | None = None,
 ) -> None:
-    """Show another array in a figure of :func:`image_figure`, under the same axes."""
+    """Show another array in a figure of :func:`image_figure`; it lies where the old one did, or in the given ranges.
+
+    The axes stay as they are, see :func:`show_ranges`; the colour bar follows.
+    """
     low, high = displayed_range(image, value_range)
     picture = figure.marks[0]
     old = picture.image
-    # bqplot draws a picture when it gets a new widget, not when the widget's bytes change.
-    picture.image = ipywidgets.Image(value=png_bytes(image, colour_map, low, high), format="png")
-    old.close()
+    with picture.hold_sync():
+        # bqplot draws a picture when it gets a new widget, not when the widget's bytes change.
+        picture.image = ipywidgets.Image(value=png_bytes(image, colour_map, low, high), format="png")
+        if x_range is not None:
+            picture.x = np.array(_checked_range("x_range", x_range))
+        if y_range is not None:
+            picture.y = np.array(_checked_range("y_range", y_range))
+    retire(picture, old)
+    for bar in (axis for axis in figure.axes if isinstance(axis, bqplot.ColorAxis)):
+        with bar.scale.hold_sync():
+            bar.scale.min, bar.scale.max = low, high
+        bar.tick_values = round_ticks(low, high, count=4)
+
+
+def show_ranges(figure: bqplot.Figure, x_range: tuple[float, float], y_range: tuple[float, float]) -> None:
+    """Let the axes of a figure of :func:`image_figure` span these ranges."""
+    for axis, (low, high) in zip(figure.axes[:2], (x_range, y_range), strict=True):
+        with axis.scale.hold_sync():
+            axis.scale.min, axis.scale.max = low, high
+        axis.tick_values = round_ticks(low, high, is_angle="°" in axis.label)
 
 
 def displayed_range(image: np.ndarray, value_range: tuple[float, float] | None = None) -> tuple[float, float]:

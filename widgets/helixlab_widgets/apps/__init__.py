@@ -1,0 +1,1 @@
+"""Views and panels linked around one state."""

@@ -1,0 +1,1 @@
+"""Cards of fields, tables and buttons that an application is worked with."""
