@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from helixlab import examples
     from helixlab.errors import FileFormatError, HelixLabError
+    from helixlab.explore import FilamentMap
     from helixlab.geometry import HelicalSymmetry, Volume
     from helixlab.io import ParticleStack, read_particles, read_volume, write_particles, write_volume
     from helixlab.kernels.symmetrize import impose_symmetry
@@ -29,6 +30,7 @@ _HOME = {
     "examples": "helixlab.examples",
     "FileFormatError": "helixlab.errors",
     "HelixLabError": "helixlab.errors",
+    "FilamentMap": "helixlab.explore",
     "HelicalSymmetry": "helixlab.geometry",
     "Volume": "helixlab.geometry",
     "ParticleStack": "helixlab.io",
@@ -49,6 +51,7 @@ _HOME = {
 
 __all__ = [
     "FSCResult",
+    "FilamentMap",
     "FileFormatError",
     "HelicalSymmetry",
     "HelixLabError",

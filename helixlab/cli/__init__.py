@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from helixlab.cli import _lab, _maps, _search, _simulate, _symmetry
+from helixlab.cli import _check, _lab, _maps, _particles, _search, _simulate, _symmetry
 
 app = typer.Typer(
     name="helixlab",
@@ -54,6 +54,8 @@ app.command("align")(_maps.align)
 app.command("impose")(_maps.impose)
 app.command("fsc")(_maps.fsc)
 app.command("simulate")(_simulate.simulate)
+app.command("simulate-particles")(_particles.simulate_particles)
+app.command("check")(_check.check)
 app.command("lab")(_lab.lab)
 
 

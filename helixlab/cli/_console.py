@@ -2,17 +2,21 @@
 
 import contextlib
 import functools
+import json
 import os
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, ParamSpec
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import typer
 
 from helixlab.cli._options import in_option_words
 from helixlab.errors import HelixLabError
+
+if TYPE_CHECKING:
+    from helixlab.settings import Settings
 
 P = ParamSpec("P")
 Progress = Callable[[str, float], None]
@@ -59,6 +63,12 @@ def warn(messages: Sequence[str]) -> None:
     """Notes and warnings, a line each, on stderr."""
     for message in messages:
         typer.echo(f"note: {in_option_words(message)}", err=True)
+
+
+def list_settings(settings: "Settings") -> None:
+    """Each setting with its value and meaning, a line each, on stderr."""
+    for entry in settings.described():
+        typer.echo(f"{entry['name']} = {json.dumps(entry['value'])}  {entry['help']}", err=True)
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

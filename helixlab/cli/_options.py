@@ -28,6 +28,16 @@ OuterRadius = Annotated[
 ]
 OutputMap = Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Map to write (.mrc, .map, .mrc.gz).")]
 OutputFolder = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write the results into this folder.")]
+SettingsFile = Annotated[
+    Path | None, typer.Option("--settings", metavar="FILE", help="Settings by name, as JSON; --set and options win.")
+]
+SetValues = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="NAME=VALUE", help="A setting, the value as JSON; may be repeated."),
+]
+ListSettings = Annotated[
+    bool, typer.Option("--list-settings", help="Also say on stderr which settings there are, and their values.")
+]
 
 FIELD_OPTIONS = {
     "twist_range_deg": "--twist-range",
@@ -48,6 +58,10 @@ FIELD_OPTIONS = {
     "fsc_resolution_A": "--fsc-resolution",
     "tilt_deg": "--tilt",
     "offset_px": "--offset",
+    "box_px": "--box",
+    "n_filaments": "--filaments",
+    "segments_per_filament": "--segments",
+    "inter_box_distance_A": "--distance",
 }
 """Names in the library's messages and the options by which a user of the command line gives them."""
 

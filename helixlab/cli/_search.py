@@ -1,7 +1,7 @@
 """``helixlab search`` and ``helixlab audit``: find a map's symmetry, or check one that is claimed."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -28,11 +28,10 @@ from helixlab.cli._options import (
     Twist,
 )
 from helixlab.cli._symmetry import HANDS
-from helixlab.errors import HelixLabError
 
 if TYPE_CHECKING:
     from helixlab.geometry import HelicalSymmetry
-    from helixlab.search import SearchResult, SearchSettings
+    from helixlab.search import SearchResult
 
 _FILES = ("search.json", "candidates.csv", "candidates.cs", "landscape.png")
 
@@ -67,17 +66,19 @@ def search(
     With --out also candidates.csv, candidates.cs (CryoSPARC), landscape.png and search.json.
     """
     check_free([out / name for name in _FILES] if out else [], overwrite)
-    settings = _settings(
-        twist_range_deg=twist_range,
-        rise_range_A=rise_range,
-        point_group=point_group,
-        inner_radius_A=inner_radius_A,
-        outer_radius_A=outer_radius_A,
-        align_axis=False if no_align else None,
-        max_candidates=max_candidates,
-    )
     from helixlab.io import read_volume
-    from helixlab.search import search_symmetry
+    from helixlab.search import SearchSettings, search_symmetry
+
+    given = {
+        "twist_range_deg": twist_range,
+        "rise_range_A": rise_range,
+        "point_group": point_group,
+        "inner_radius_A": inner_radius_A,
+        "outer_radius_A": outer_radius_A,
+        "align_axis": False if no_align else None,
+        "max_candidates": max_candidates,
+    }
+    settings = SearchSettings.from_sources(given=given)
 
     volume = read_volume(map_file, pixel_size_A=pixel_size_A)
     other = read_volume(half2, pixel_size_A=pixel_size_A) if half2 else None
@@ -128,29 +129,6 @@ def audit(
         typer.echo(f"  [{finding.code}] {finding.message}")
     if found.suggested is not None:
         typer.echo(f"suggested: {found.suggested}")
-
-
-def _settings(**given: Any) -> "SearchSettings":
-    """The settings with what was given on the command line; pydantic's complaints as one message."""
-    from pydantic import ValidationError
-
-    from helixlab.search import SearchSettings
-
-    try:
-        return SearchSettings(**{name: value for name, value in given.items() if value is not None})
-    except ValidationError as error:
-        raise HelixLabError(" ".join(_complaint(e) for e in error.errors())) from None
-
-
-def _complaint(error: Any) -> str:
-    message = str(error["msg"]).removeprefix("Value error, ")
-    # A whole-model check names its field itself; a field's own limit does not.
-    if not error["loc"]:
-        return message
-    if error["type"] == "value_error":
-        return message
-    field = error["loc"][0]
-    return f"{field}: found {error['input']}; {message[:1].lower()}{message[1:]}."
 
 
 def _write_search(folder: Path, result: "SearchResult", overwrite: bool) -> None:

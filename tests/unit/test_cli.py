@@ -113,7 +113,8 @@ def test_output_survives_a_terminal_that_knows_ascii_only():
 
 def test_help_names_every_command(ok):
     listed = ok("--help")
-    for name in ("info", "search", "audit", "convert", "align", "impose", "fsc", "simulate", "lab"):
+    several = "info search audit convert align impose fsc simulate simulate-particles check lab"
+    for name in several.split():
         assert f"  {name} " in listed
         assert ok(name, "--help").startswith("Usage")
 

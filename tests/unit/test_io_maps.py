@@ -82,7 +82,7 @@ def test_any_map_round_trips(tmp_path, shape, pixel_A, origin_A, seed):
     found = read_volume(tmp_path / "a.mrc")
     np.testing.assert_array_equal(found.data, volume.data)
     # The cell edge, n × pixel, is a float32; the quotient is given to seven digits.
-    assert found.pixel_size_A == pytest.approx(pixel_A, rel=3e-7)
+    assert found.pixel_size_A == pytest.approx(pixel_A, rel=6e-7)  # half of the seventh digit, and float32's rounding
     assert found.origin_A == origin_A
 
 

@@ -67,7 +67,7 @@ BROKEN_IMPORTS = {
     "a kernel that reaches up to the search": ("helixlab/kernels/bad.py", "import helixlab.search\n", "point down"),
     "a reader that uses a kernel": ("helixlab/io/bad.py", "import helixlab.kernels\n", "point down"),
     "a widget in the science": ("helixlab/search/bad.py", "import ipywidgets\n", "no user interface"),
-    "a view in the science": ("helixlab/search/bad.py", "import helixlab_widgets\n", "no user interface"),
+    "a view in the science": ("helixlab/explore/bad.py", "import helixlab_widgets\n", "no user interface"),
     "a module without a place": ("helixlab/bad.py", "x = 1\n", "point down"),
 }
 
