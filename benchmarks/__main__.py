@@ -10,7 +10,7 @@ from pathlib import Path
 import jax
 from rich.console import Console
 
-from benchmarks import impose_rows, relion, search_rows, startup_rows
+from benchmarks import explorer_rows, impose_rows, relion, search_rows, startup_rows
 from benchmarks.process import MeasurementError, all_cores
 from benchmarks.report import Row, print_rows
 
@@ -18,6 +18,7 @@ GROUPS: dict[str, Callable[..., list[Row]]] = {
     "landscape": search_rows.landscape_rows,
     "accuracy": search_rows.accuracy_rows,
     "coverage": search_rows.coverage_rows,
+    "explorer": explorer_rows.rows,
     "impose": impose_rows.rows,
     "search": search_rows.search_rows,
     "startup": startup_rows.rows,

@@ -4,16 +4,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+import jax
 import numpy as np
 
 from benchmarks import relion
 from benchmarks.maps import DENSE, Filament, make_maps
 from benchmarks.process import all_cores, measure_apart, time_calls, time_in_turns
 from benchmarks.report import Row, seconds
-from helixlab.geometry import Volume
+from helixlab.geometry import HelicalSymmetry, Volume
 from helixlab.io import read_volume, write_volume
 from helixlab.kernels.masks import cylindrical_mask
-from helixlab.kernels.symmetrize import impose_sections, impose_symmetry
+from helixlab.kernels.symmetrize import Symmetrizer, impose_symmetry
 
 _WIDE_A = 114.0
 """A radius as of a C6 sheath: what is imposed on is a wide cylinder, mostly solvent."""
@@ -28,21 +29,23 @@ def rows(folder: Path, *, quick: bool) -> list[Row]:
             arguments = {"path": path, "outer_radius_A": outer_radius_A, "repeats": 3 if quick else 8}
             got = measure_apart("impose_rows:measure_impose", cores=all_cores()[:cores], **arguments)
             found.append(_impose_row(box, outer_radius_A, got))
-    path = make_maps(folder, DENSE, 128)["map"]
-    got = measure_apart("impose_rows:measure_sections", path=path, repeats=3 if quick else 20)
-    found.append(
-        Row(
-            work="central slices of the imposed map, 128³",
-            target="median ≤ 30 ms",
-            measured=f"{1e3 * got['run_s']:.0f} ms, median {1e3 * got['median_s']:.0f} ms",
-            is_met=got["median_s"] <= 0.030,
-            run_s=got["run_s"],
-            compile_s=got["compile_s"],
-            cores=got["cores"],
-            peak_MB=got["peak_MB"],
-            details=got,
+    for box, limit_s in ((128, 0.010), (256, 0.030))[: 1 if quick else 2]:
+        path = make_maps(folder, DENSE, box)["map"]
+        got = measure_apart("impose_rows:measure_sections", path=path, repeats=3 if quick else 20)
+        found.append(
+            Row(
+                work=f"slices of the imposed map as a slider moves, {box}³",
+                target=f"median ≤ {1e3 * limit_s:.0f} ms, no compilation",
+                measured=f"{1e3 * got['run_s']:.0f} ms, median {1e3 * got['median_s']:.0f} ms, slowest "
+                f"{1e3 * got['slowest_s']:.0f} ms",
+                is_met=got["median_s"] <= limit_s and got["compilations"] == 0,
+                run_s=got["run_s"],
+                compile_s=got["compile_s"],
+                cores=got["cores"],
+                peak_MB=got["peak_MB"],
+                details=got,
+            )
         )
-    )
     return found
 
 
@@ -97,20 +100,28 @@ def measure_impose(path: str, outer_radius_A: float, repeats: int) -> dict[str, 
 
 
 def measure_sections(path: str, repeats: int) -> dict[str, Any]:
-    """Each call with another twist, as a slider sends them."""
-    volume, twists = read_volume(Path(path)), iter(np.linspace(-101.1, -95.0, repeats + 1))
-
-    def next_sections() -> None:
-        symmetry = Filament("", float(next(twists)), DENSE.rise_A).symmetry
-        impose_sections(volume, symmetry, outer_radius_A=DENSE.outer_radius_A)
-
-    times = []
-    for _ in range(repeats + 1):
+    """Each call with another twist and rise, as a slider sends them; what comes once for a map is compile_s."""
+    lowered: list[str] = []
+    jax.monitoring.register_event_duration_secs_listener(
+        lambda event, _s, **_: lowered.append(event) if event.endswith("jaxpr_to_mlir_module_duration") else None
+    )
+    volume = read_volume(Path(path))
+    start = time.perf_counter()
+    symmetrizer = Symmetrizer(volume, z_fraction=0.5, outer_radius_A=DENSE.outer_radius_A)
+    symmetrizer.warm_up()
+    compile_s, n_before, times = time.perf_counter() - start, len(lowered), []
+    for part in np.linspace(0.0, 1.0, repeats):
+        symmetry = HelicalSymmetry(-101.1 + 6.1 * part, DENSE.rise_A * (1.0 + part))
         start = time.perf_counter()
-        next_sections()
+        symmetrizer.sections(symmetry)
         times.append(time.perf_counter() - start)
-    warm = times[1:]
-    return {"run_s": min(warm), "median_s": float(np.median(warm)), "compile_s": times[0] - min(warm)}
+    return {
+        "run_s": min(times),
+        "median_s": float(np.median(times)),
+        "slowest_s": max(times),
+        "compile_s": compile_s,
+        "compilations": len(lowered) - n_before,
+    }
 
 
 def amplitude_kept(before: Volume, after: Volume, filament: Filament) -> float:

@@ -1,0 +1,52 @@
+"""From filament segments to half maps and a symmetry: settings, half-sets, events, control and the run's folder."""
+
+from helixlab.reconstruct.check import check_set_up
+from helixlab.reconstruct.control import Control, StopRequested
+from helixlab.reconstruct.events import (
+    Curve,
+    Event,
+    Histogram,
+    IterationEvent,
+    Mask,
+    Message,
+    Polarity,
+    RunEnded,
+    RunStarted,
+    SettingsEdited,
+    event_from_line,
+    event_to_line,
+)
+from helixlab.reconstruct.findings import Finding
+from helixlab.reconstruct.half_sets import split_half_sets
+from helixlab.reconstruct.results import write_fsc_xml, write_results
+from helixlab.reconstruct.run_directory import RunDirectory, SavedIteration, installed_versions, read_events
+from helixlab.reconstruct.settings import RefinementSettings, inter_box_distance_A, max_symmetry_order
+
+__all__ = [
+    "Control",
+    "Curve",
+    "Event",
+    "Finding",
+    "Histogram",
+    "IterationEvent",
+    "Mask",
+    "Message",
+    "Polarity",
+    "RefinementSettings",
+    "RunDirectory",
+    "RunEnded",
+    "RunStarted",
+    "SavedIteration",
+    "SettingsEdited",
+    "StopRequested",
+    "check_set_up",
+    "event_from_line",
+    "event_to_line",
+    "installed_versions",
+    "inter_box_distance_A",
+    "max_symmetry_order",
+    "read_events",
+    "split_half_sets",
+    "write_fsc_xml",
+    "write_results",
+]

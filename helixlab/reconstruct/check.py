@@ -1,0 +1,238 @@
+"""Is this set-up fit for a refinement? What would spoil it is found before hours of computing, and named by row.
+
+Thresholds are CryoSPARC's for boxes (1.5, better 2, filament diameters; 3 rises without and 5 with helical symmetry) or
+the ranges that microscopes can have; each finding says what was found, what is needed and what to do.
+"""
+
+from collections.abc import Callable, Iterator
+
+from helixlab.errors import FileFormatError
+from helixlab.geometry import wrap_deg
+from helixlab.io import ImageSource, ParticleStack
+from helixlab.reconstruct import check_filaments, check_optics
+from helixlab.reconstruct.findings import NAMED_AT_MOST, Finding, SetUp, Severity, count_beyond
+from helixlab.reconstruct.settings import RefinementSettings, inter_box_distance_A, max_symmetry_order
+
+Progress = Callable[[str, float], None]
+
+_LEAST_DIAMETERS, _GOOD_DIAMETERS = 1.5, 2.0
+_LEAST_RISES_ASYMMETRIC, _LEAST_RISES_SYMMETRIC = 3, 5
+_NEAR_HALF_TURN_DEG = 5.0
+_BATCH = 64
+
+
+def check_set_up(
+    stack: ParticleStack,
+    settings: RefinementSettings | None = None,
+    *,
+    read_images: bool = True,
+    progress: Progress | None = None,
+) -> tuple[Finding, ...]:
+    """Check particles and settings of a refinement.
+
+    Parameters
+    ----------
+    stack : ParticleStack
+    settings : RefinementSettings, optional
+    read_images : bool
+        Whether every image is read once, in batches, to find bad ones; off, only the files' headers are.
+    progress : callable (stage, fraction), optional
+
+    Returns
+    -------
+    tuple of Finding
+        Errors first, then warnings, then notes.
+
+    Examples
+    --------
+    >>> from helixlab.io import new_particle_stack
+    >>> stack = new_particle_stack(["missing.mrcs"], [0], [0], 1.5, 64)
+    >>> [finding.code for finding in check_set_up(stack) if finding.severity == "error"]
+    ['images', 'filaments', 'psi_prior', 'ctf']
+    """
+    settings = settings or RefinementSettings()
+    findings: list[Finding] = []
+    box_px = int(stack.optics.box_size_px[stack.optics_group[0]])
+    try:
+        source = ImageSource(stack)
+        box_px = source.box_px
+        findings += check_optics.header_findings(stack)
+        if read_images:
+            severity = SetUp(stack, settings, box_px).severity_of_rows
+            findings += _image_findings(source, severity, progress or (lambda stage, fraction: None))
+    except FileFormatError as error:
+        findings.append(Finding("error", "images", str(error), "", ""))
+    set_up = SetUp(stack, settings, box_px)
+    for check in (*_CHECKS, *check_filaments.CHECKS, *check_optics.CHECKS):
+        findings += check(set_up)
+    ranks = {"error": 0, "warning": 1, "note": 2}
+    return tuple(sorted(findings, key=lambda finding: ranks[finding.severity]))
+
+
+# --- images -----------------------------------------------------------------------------------------
+
+
+def _image_findings(source: ImageSource, severity: Severity, progress: Progress) -> Iterator[Finding]:
+    bad, done = [], 0
+    for batch in source.batches(_BATCH):
+        bad += batch.bad
+        done += len(batch.rows)
+        progress("reading images", done / len(source))
+    if bad:
+        named = "; ".join(map(str, bad[:NAMED_AT_MOST]))
+        yield Finding(
+            severity,
+            "bad_images",
+            f"{len(bad)} bad images: {named}{count_beyond(len(bad))}",
+            "finite images with some content",
+            "Extract them again, or leave them out (drop_bad_images).",
+            tuple(one.row for one in bad),
+        )
+
+
+# --- geometry ---------------------------------------------------------------------------------------
+
+
+def _box(set_up: SetUp) -> Iterator[Finding]:
+    if set_up.box_px % 2:
+        yield Finding(
+            "warning",
+            "box_odd",
+            f"a box of {set_up.box_px} pixels",
+            "an even number",
+            "Extract with an even box: RELION refuses odd ones, and transforms are slower.",
+        )
+    settings = set_up.settings
+    diameter_A = settings.outer_diameter_A or settings.cylinder_outer_diameter_A
+    if diameter_A is None:
+        yield Finding(
+            "note",
+            "box_diameter",
+            "no filament diameter in the settings",
+            f"one, to compare with the box of {set_up.box_A:.0f} Å",
+            "Set outer_diameter_A.",
+        )
+    elif set_up.box_px and set_up.box_A < _GOOD_DIAMETERS * diameter_A:
+        ratio = set_up.box_A / diameter_A
+        yield Finding(
+            "error" if ratio < _LEAST_DIAMETERS else "warning",
+            "box_diameter",
+            f"a box of {set_up.box_A:.0f} Å, {ratio:.2f} filament diameters of {diameter_A:g} Å",
+            f"at least {_LEAST_DIAMETERS} diameters, better {_GOOD_DIAMETERS:g} or more",
+            "Extract with a larger box.",
+        )
+
+
+def _rises(set_up: SetUp) -> Iterator[Finding]:
+    symmetry, table_rise_A = set_up.settings.symmetry, set_up.stack.optics.helical_rise_A
+    rise_A = symmetry.rise_A if symmetry else float(table_rise_A[0]) if table_rise_A is not None else 0.0
+    least = _LEAST_RISES_SYMMETRIC if symmetry else _LEAST_RISES_ASYMMETRIC
+    if rise_A > 0 and 0 < set_up.box_A < least * rise_A:
+        kind = "with" if symmetry else "without"
+        yield Finding(
+            "error",
+            "box_rises",
+            f"a box of {set_up.box_A:.0f} Å, {set_up.box_A / rise_A:.1f} rises of {rise_A:g} Å",
+            f"at least {least} rises {kind} helical symmetry",
+            "Extract with a larger box, or correct rise_A.",
+        )
+
+
+def _symmetry_order(set_up: SetUp) -> Iterator[Finding]:
+    symmetry, chosen = set_up.settings.symmetry, set_up.settings.max_symmetry_order
+    if symmetry is None:
+        return
+    distance_A = inter_box_distance_A(set_up.stack)
+    order = max_symmetry_order(distance_A, symmetry.rise_A)
+    if distance_A is None:
+        if chosen is None:
+            yield Finding(
+                "warning",
+                "symmetry_order",
+                "no distance between boxes (no column of it, no track lengths)",
+                "it, to know how many asymmetric units a segment may contribute",
+                "Set max_symmetry_order to the distance over the rise, rounded down; without it, each segment "
+                "contributes 1.",
+            )
+    elif chosen is not None and chosen > order:
+        yield Finding(
+            "warning",
+            "symmetry_order",
+            f"max_symmetry_order {chosen} for boxes {distance_A:g} Å apart",
+            f"at most {order} for a rise of {symmetry.rise_A:g} Å",
+            "Lower it: subunits are counted more than once.",
+        )
+    else:
+        yield Finding(
+            "note",
+            "symmetry_order",
+            f"boxes {distance_A:g} Å apart and a rise of {symmetry.rise_A:g} Å",
+            "",
+            f"Each segment contributes {chosen or order} asymmetric units.",
+        )
+
+
+# --- symmetry and settings --------------------------------------------------------------------------
+
+
+def _symmetry(set_up: SetUp) -> Iterator[Finding]:
+    symmetry, optics = set_up.settings.symmetry, set_up.stack.optics
+    if symmetry is None:
+        if optics.helical_twist_deg is not None and optics.helical_rise_A is not None and optics.helical_rise_A[0] > 0:
+            yield Finding(
+                "note",
+                "symmetry",
+                "no twist and rise in the settings, and in the table "
+                f"{optics.helical_twist_deg[0]:g}° and {optics.helical_rise_A[0]:g} Å",
+                "",
+                "The refinement is asymmetric; set twist_deg and rise_A to impose them.",
+            )
+        return
+    twist_deg, rise_A, group = wrap_deg(symmetry.twist_deg), symmetry.rise_A, symmetry.point_group
+    if group == "C2":
+        half_deg = wrap_deg(twist_deg / 2 + 180.0)
+        yield Finding(
+            "note",
+            "pseudo_screw",
+            f"C2 with {twist_deg:g}° and {rise_A:g} Å",
+            "the choice between C2 and a 2₁ screw",
+            f"C1 with {half_deg:g}° and {rise_A / 2:g} Å differs by half a rise between the strands only; try both.",
+        )
+    elif group == "C1" and 180.0 - abs(twist_deg) < _NEAR_HALF_TURN_DEG:
+        yield Finding(
+            "note",
+            "pseudo_screw",
+            f"a twist of {twist_deg:g}°, nearly a 2₁ screw",
+            "the choice between it and C2",
+            f"C2 with {wrap_deg(2 * twist_deg):g}° and {2 * rise_A:g} Å differs by half "
+            "a rise between the strands only; try both.",
+        )
+
+
+def _limits(set_up: SetUp) -> Iterator[Finding]:
+    settings, nyquist_A = set_up.settings, 2 * set_up.pixel_A
+    starts = {"nonuniform_start_res_A": settings.use_nonuniform}
+    starts |= dict.fromkeys(
+        ("symmetry_search_start_res_A", "realspace_symmetrize_res_A"), set_up.settings.symmetry is not None
+    )
+    for name, is_used in starts.items():
+        if is_used and getattr(settings, name) <= nyquist_A:
+            yield Finding(
+                "warning",
+                name,
+                f"{name} {getattr(settings, name):g} Å for a pixel of {set_up.pixel_A:g} Å",
+                f"more than {nyquist_A:g} Å, the finest resolution there is",
+                "It never begins; set it coarser.",
+            )
+    symmetry, split_A = set_up.settings.symmetry, settings.gsfsc_split_res_A
+    if symmetry is not None and symmetry.pitch_A < split_A and settings.low_resolution_join_A is None:
+        yield Finding(
+            "note",
+            "split",
+            f"a pitch of {symmetry.pitch_A:.1f} Å, finer than the split at {split_A:g} Å",
+            "",
+            "The halves share their reference beyond the first layer line at first, or they could part in symmetry.",
+        )
+
+
+_CHECKS = (_box, _rises, _symmetry_order, _symmetry, _limits)

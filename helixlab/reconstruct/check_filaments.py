@@ -1,0 +1,142 @@
+"""Checks of what a table says of its filaments: numbers, half-sets, priors, repeated segments."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from helixlab.errors import HelixLabError
+from helixlab.io import filament_direction_error_deg
+from helixlab.reconstruct.findings import Finding, SetUp, named_rows, row_numbers
+from helixlab.reconstruct.half_sets import given_half_sets, grouping, shared_groups
+
+_LEAST_SHARE = 0.4
+"""Of the segments, in the smaller half-set."""
+
+_MOST_PSI_ERROR_DEG = 15.0
+"""Priors of filament tracing are good to a few degrees, lost conventions are 90° off or scattered."""
+
+
+def filaments(set_up: SetUp) -> Iterator[Finding]:
+    """Whether filaments are known, and half-sets keep them whole."""
+    stack = set_up.stack
+    if stack.filament_id is None:
+        has_micrographs = stack.micrograph is not None
+        yield Finding(
+            "warning" if has_micrographs else "error",
+            "filaments",
+            "no filament numbers (_rlnHelicalTubeID or filament/filament_uid)",
+            "one for each segment",
+            "Import the table of the helical extraction or the filament tracer. "
+            + ("Micrographs stand in for filaments in the half-sets." if has_micrographs else "Half-sets need them."),
+        )
+        if not has_micrographs:
+            return
+    groups = grouping(stack)
+    if len(np.unique(groups)) < 2:
+        yield Finding(
+            "error",
+            "filaments",
+            "one filament",
+            "at least 2, one for each half-set",
+            "Add segments of other filaments.",
+        )
+    try:
+        half_set = given_half_sets(stack)
+    except HelixLabError as error:
+        yield Finding("error", "half_sets", str(error), "1 or 2", "Correct or remove the column.")
+        return
+    if half_set is None:
+        return
+    shared = shared_groups(groups, half_set)
+    if len(shared):
+        rows = np.flatnonzero(np.isin(groups, shared))
+        yield Finding(
+            "error",
+            "half_sets",
+            f"{len(shared)} filaments with segments in both half-sets ({named_rows(rows)})",
+            "each filament in one",
+            "Remove the column of half-sets; whole filaments are dealt out then.",
+            row_numbers(rows),
+        )
+    share = float(np.mean(half_set == 1))
+    if min(share, 1 - share) < _LEAST_SHARE:
+        yield Finding(
+            "warning",
+            "half_sets",
+            f"{share:.0%} of the segments in half-set 1",
+            "about half of them",
+            "Remove the column of half-sets to have them dealt out evenly.",
+        )
+
+
+def priors(set_up: SetUp) -> Iterator[Finding]:
+    """Whether it is known how the filaments lie in their images."""
+    stack = set_up.stack
+    if stack.psi_prior_deg is None:
+        yield Finding(
+            "error" if stack.psi_deg is None else "warning",
+            "psi_prior",
+            "no psi priors (_rlnAnglePsiPrior or filament/filament_pose)",
+            "the direction of each filament in its image",
+            "Use the table of the filament tracer; in-plane angles of 2D classification (psi) stand in for it.",
+        )
+    if stack.tilt_prior_deg is None:
+        yield Finding("note", "tilt_prior", "no tilt priors (_rlnAngleTiltPrior)", "", "90° is taken for all segments.")
+    if stack.track_length_A is None and set_up.settings.filament_coherence:
+        yield Finding(
+            "warning",
+            "track_length",
+            "no track lengths (_rlnHelicalTrackLengthAngst or filament/position_A)",
+            "the place of each segment along its filament",
+            "Filament coherence is limited to the polarity without them.",
+        )
+    needed = (stack.filament_id, stack.coordinate_x_px, stack.coordinate_y_px, stack.psi_prior_deg)
+    if all(column is not None for column in needed):
+        error_deg = filament_direction_error_deg(stack)
+        error_deg = error_deg[np.isfinite(error_deg)]
+        if error_deg.size and np.median(error_deg) > _MOST_PSI_ERROR_DEG:
+            yield Finding(
+                "warning",
+                "psi_prior",
+                f"psi priors {np.median(error_deg):.0f}° off the line of their boxes (median)",
+                f"at most {_MOST_PSI_ERROR_DEG:.0f}°",
+                "A conversion has lost the convention of angles, or an axis of the "
+                "micrographs is flipped; convert the table again.",
+            )
+
+
+def duplicates(set_up: SetUp) -> Iterator[Finding]:
+    """Segments that are there twice."""
+    stack = set_up.stack
+    twice = _repeated(stack.image_file, stack.image_index)
+    if twice.size:
+        yield Finding(
+            "warning",
+            "duplicates",
+            f"the image of an earlier row again in {named_rows(twice)}",
+            "each image once",
+            "Remove the repeated rows: in both half-sets they raise the FSC.",
+            row_numbers(twice),
+        )
+    x, y = stack.coordinate_x_px, stack.coordinate_y_px
+    if stack.micrograph is None or x is None or y is None:
+        return
+    twice = np.setdiff1d(_repeated(stack.micrograph, np.rint(10 * x), np.rint(10 * y)), twice)
+    if twice.size:
+        yield Finding(
+            "warning",
+            "duplicates",
+            f"the place of an earlier segment again in {named_rows(twice)}",
+            "each place once",
+            "Remove duplicate picks: in both half-sets they raise the FSC.",
+            row_numbers(twice),
+        )
+
+
+def _repeated(*keys: np.ndarray) -> np.ndarray:
+    """Rows whose keys an earlier row has already."""
+    _, first = np.unique(np.stack(keys, 1), axis=0, return_index=True)
+    return np.setdiff1d(np.arange(len(keys[0])), first)
+
+
+CHECKS = (filaments, priors, duplicates)

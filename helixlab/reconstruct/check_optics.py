@@ -1,0 +1,107 @@
+"""Checks of the microscope's part in a table: CTF, pixel size, optics groups."""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from helixlab.io import ParticleStack
+from helixlab.io.image_stacks import locate_image_file, read_stack_header
+from helixlab.reconstruct.findings import Finding, SetUp, named_rows, row_numbers
+
+_VOLTAGES_KV = (60.0, 400.0)
+_CS_MM = (0.0, 10.0)
+_AMPLITUDE_CONTRASTS = (0.0, 0.5)
+_DEFOCI_A = (500.0, 60_000.0)
+"""Nobody takes segments in focus, nor with more than 6 µm; µm and nm in place of Å fall outside."""
+
+_MOST_ASTIGMATISM_A = 5_000.0
+_PIXEL_TOLERANCE = 0.01
+
+
+def ctf(set_up: SetUp) -> Iterator[Finding]:
+    """Whether the CTF of every segment is known and likely."""
+    stack, optics = set_up.stack, set_up.stack.optics
+    per_row = {name: getattr(stack, name) for name in ("defocus_u_A", "defocus_v_A", "defocus_angle_deg")}
+    per_group = {name: getattr(optics, name) for name in ("voltage_kV", "cs_mm", "amplitude_contrast")}
+    missing = [name for name, values in (per_row | per_group).items() if values is None]
+    if missing:
+        yield Finding(
+            "error",
+            "ctf",
+            f"no {', '.join(missing)}",
+            "the CTF of each segment",
+            "Estimate the CTF, or export the table with it.",
+        )
+    per_row |= {name: None if v is None else v[stack.optics_group] for name, v in per_group.items()}
+    is_known = np.ones(len(stack), bool)
+    for values in per_row.values():
+        is_known &= True if values is None else np.isfinite(values)
+    unknown = np.flatnonzero(~is_known)
+    if unknown.size:
+        yield Finding(
+            set_up.severity_of_rows,
+            "ctf",
+            f"no number for the CTF in {named_rows(unknown)}",
+            "the CTF of each segment",
+            "Estimate it, or leave these rows out (drop_bad_images).",
+            row_numbers(unknown),
+        )
+    u, v = stack.defocus_u_A, stack.defocus_v_A
+    if u is not None and v is not None:
+        yield from _outside("defocus", (u + v) / 2, _DEFOCI_A, "Å, underfocus positive", "Check its unit and sign.")
+        yield from _outside("astigmatism", np.abs(u - v), (0.0, _MOST_ASTIGMATISM_A), "Å", "Leave such rows out.")
+
+
+def optics(set_up: SetUp) -> Iterator[Finding]:
+    """Whether optics groups agree and are those of a microscope."""
+    stack, optics = set_up.stack, set_up.stack.optics
+    sizes_A = np.unique(stack.pixel_size_A)
+    if sizes_A[-1] - sizes_A[0] > 1e-4 * sizes_A[0]:
+        yield Finding(
+            "error",
+            "pixel_size",
+            f"pixel sizes of {', '.join(f'{size:g}' for size in sizes_A)} Å",
+            "one pixel size",
+            "Extract all segments with one pixel size, or refine the optics groups apart.",
+        )
+    limits = {"voltage_kV": (_VOLTAGES_KV, "kV"), "cs_mm": (_CS_MM, "mm")}
+    for name, (allowed, unit) in (limits | {"amplitude_contrast": (_AMPLITUDE_CONTRASTS, "")}).items():
+        values = getattr(optics, name)
+        if values is not None:
+            yield from _outside(name, values[stack.optics_group], allowed, unit, "Correct the optics group.")
+
+
+def _outside(code: str, values: np.ndarray, limits: tuple[float, float], unit: str, advice: str) -> Iterator[Finding]:
+    low, high = limits
+    rows = np.flatnonzero((values < low) | (values > high))
+    if rows.size:
+        yield Finding(
+            "warning",
+            code,
+            f"{code} {values[rows[0]]:g} in {named_rows(rows)}",
+            f"{low:g} to {high:g} {unit}".strip(),
+            advice,
+            row_numbers(rows),
+        )
+
+
+def header_findings(stack: ParticleStack) -> Iterator[Finding]:
+    """Whether the image files have the table's pixel size; the first that has not is named."""
+    source = stack.source
+    for number in np.unique(stack.image_file):
+        name = stack.image_files[number]
+        header = read_stack_header(locate_image_file(name, source.path, source.images_root))
+        size_A, table_A = header.voxel_size_A[0], float(stack.pixel_size_A[stack.image_file == number][0])
+        # 0 and 1 are what programs write that do not know the size.
+        if size_A not in (0.0, 1.0) and abs(size_A - table_A) > _PIXEL_TOLERANCE * table_A:
+            yield Finding(
+                "warning",
+                "pixel_size",
+                f"a pixel of {size_A:g} Å in the header of {name} and {table_A:g} Å in the table",
+                "one pixel size",
+                "The table's is used; correct it if the header is right (rise and resolution scale).",
+            )
+            return
+
+
+CHECKS = (ctf, optics)

@@ -1,0 +1,79 @@
+"""The dynamic mask: a soft cylinder as wide as the filament, clipped along the axis.
+
+A filament that is averaged over its screw and extended over the box is as good as round to a mask: what is cut off
+between the grooves of its surface would be little, and a round mask cannot carry a wrong screw from one iteration to
+the next.
+"""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Float
+
+from helixlab.geometry import Volume
+from helixlab.geometry.grids import axis_coordinates
+from helixlab.kernels.fourier import low_pass
+from helixlab.kernels.masks import cylindrical_mask
+from helixlab.reconstruct.settings import RefinementSettings
+
+_PROFILE_RES_A = 20.0
+"""To which a map is low-passed before its surface is looked for."""
+
+
+@dataclass(frozen=True, eq=False)
+class FilamentMask:
+    """Where the filament lies.
+
+    Parameters
+    ----------
+    mask : float32 array, shape (n, n, n)
+        Between 0 and 1.
+    outer_radius_A : float
+        Of the filament, without the mask's margin.
+    """
+
+    mask: Float[np.ndarray, "n n n"]
+    outer_radius_A: float
+
+
+def dynamic_mask(volume: Volume, settings: RefinementSettings) -> FilamentMask:
+    """The mask of a map, as the settings' threshold, dilation, soft edge and z-clip say.
+
+    Examples
+    --------
+    >>> x = axis_coordinates(32)
+    >>> tube = np.broadcast_to(np.hypot(x[:, None], x) < 8, (32, 32, 32)).astype(np.float32)
+    >>> found = dynamic_mask(Volume(tube, 4.0), RefinementSettings())
+    >>> round(found.outer_radius_A / 4.0), float(found.mask[16, 16, 16]), float(found.mask[0, 16, 16])
+    (8, 1.0, 0.0)
+    """
+    pixel_A, box = volume.pixel_size_A, volume.shape[0]
+    edge_px = settings.mask_soft_edge_A / pixel_A
+    widest_px = box / 2 - 1 - edge_px
+    outer_px = min(_outer_radius_px(volume, settings.mask_threshold), widest_px - settings.mask_dilation_A / pixel_A)
+    mask = cylindrical_mask(
+        volume.shape,
+        max(1.0, outer_px + settings.mask_dilation_A / pixel_A),
+        z_fraction=settings.mask_z_clip_fraction,
+        edge_px=edge_px,
+    )
+    return FilamentMask(np.asarray(mask), float(outer_px * pixel_A))
+
+
+def static_mask(mask: Volume) -> FilamentMask:
+    """A mask that is given; its filament reaches as far as half of its height does."""
+    return FilamentMask(mask.data, _radius_px(mask.data, 0.5) * mask.pixel_size_A)
+
+
+def _outer_radius_px(volume: Volume, threshold: float) -> float:
+    # At most the frequency at which the low-pass's edge still ends before Nyquist.
+    smooth = np.asarray(low_pass(jnp.asarray(volume.data), min(volume.pixel_size_A / _PROFILE_RES_A, 0.45)))
+    return _radius_px(smooth, threshold)
+
+
+def _radius_px(density: Float[np.ndarray, "z y x"], threshold: float) -> float:
+    """Largest distance from the axis at which a map reaches this part of its largest value."""
+    y, x = (axis_coordinates(n) for n in density.shape[1:])
+    reaches = density.max(axis=0) >= threshold * density.max()
+    return float(np.hypot(y[:, None], x)[reaches].max())

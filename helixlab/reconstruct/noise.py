@@ -1,0 +1,98 @@
+"""The noise's spectrum: power by shell, for each optics group."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Bool, Float, Int
+
+from helixlab.kernels._chunked import blocks
+from helixlab.kernels.bands import Band, flip_bands, shift_bands
+from helixlab.kernels.project import reference_transform, slices
+from helixlab.reconstruct.poses import Poses
+from helixlab.reconstruct.prepare import PreparedParticles
+
+_BATCH = 256
+"""Images compared at a time."""
+
+_LEAST_POWER = 1e-3
+"""Images have unit variance outside the particle: an emptier shell was filtered away, and would weigh without end."""
+
+
+def image_power(particles: PreparedParticles) -> Float[np.ndarray, "g s"]:
+    """Mean power of the images, signal included: the first guess of the noise.
+
+    Examples
+    --------
+    See :func:`residual_power`, which improves on it.
+    """
+    shells = np.asarray(particles.band.shell)
+    total = np.zeros((particles.optics_group.max() + 1, particles.last_shell + 1))
+    for group in range(len(total)):
+        power = np.zeros(len(shells))
+        rows = np.flatnonzero(particles.optics_group == group)
+        for first in range(0, len(rows), _BATCH):
+            power += np.sum(particles.x[rows[first : first + _BATCH]] ** 2, axis=(0, 1))
+        total[group] = _by_shell(power / max(len(rows), 1), shells, particles.last_shell)
+    return total
+
+
+def residual_power(
+    particles: PreparedParticles,
+    poses: Poses,
+    references: tuple[Float[Array, "n n n"], Float[Array, "n n n"]],
+    noise_power: Float[np.ndarray, "g s"],
+) -> Float[np.ndarray, "g s"]:
+    """Mean power of what the references leave unexplained at each image's best pose.
+
+    Parameters
+    ----------
+    particles : PreparedParticles
+    poses : Poses
+    references : pair of float32 arrays, shape (n, n, n)
+        Those that the two half-sets were aligned with.
+    noise_power : float array, shape (g, s)
+        The latest estimate; a group without images keeps it.
+
+    Returns
+    -------
+    float array, shape (g, s)
+    """
+    shells = np.asarray(particles.band.shell)
+    power, count = np.zeros((len(noise_power), len(shells))), np.zeros(len(noise_power))
+    best = poses.best
+    for half, reference in enumerate(references, start=1):
+        transform = reference_transform(reference, r_max=particles.last_shell)
+        mine = best.select(particles.half_set[best.image] == half)
+        matrices = mine.matrices
+        for at, is_valid in blocks(len(mine), _BATCH):
+            group = particles.optics_group[mine.image[at]]
+            x, ctf, band = particles.whitened(mine.image[at], noise_power, particles.last_shell)
+            seen = slices(transform, matrices[at], band.k)
+            shift = mine.shift_px[at].astype(np.float32)
+            left = np.asarray(_residual(x, ctf, seen, mine.is_flipped[at], shift, band))
+            np.add.at(power, group[is_valid], left[is_valid])
+            np.add.at(count, group[is_valid], 1)
+    ratio = np.stack(
+        [_by_shell(p / max(n, 1), shells, particles.last_shell) for p, n in zip(power, count, strict=True)]
+    )
+    return np.where(count[:, None] > 0, np.maximum(noise_power * ratio, _LEAST_POWER), noise_power)
+
+
+@jax.jit
+def _residual(
+    x: Float[Array, "n 2 f"],
+    ctf: Float[Array, "n f"],
+    seen: Float[Array, "n 2 f"],
+    is_flipped: Bool[Array | np.ndarray, "n"],
+    shift_px: Float[Array | np.ndarray, "n 2"],
+    band: Band,
+) -> Float[Array, "n f"]:
+    x = jnp.where(is_flipped[:, None, None], flip_bands(x), x)
+    return jnp.sum((shift_bands(x, shift_px, band) - ctf[:, None] * seen) ** 2, axis=1)
+
+
+def _by_shell(power: Float[np.ndarray, "f"], shells: Int[np.ndarray, "f"], last_shell: int) -> Float[np.ndarray, "s"]:
+    """Mean of each shell; shell 0, of which a band has nothing, has that of shell 1."""
+    mean = np.bincount(shells, power, last_shell + 1) / np.maximum(np.bincount(shells, minlength=last_shell + 1), 1)
+    mean[0] = mean[1]
+    return np.maximum(mean, _LEAST_POWER)

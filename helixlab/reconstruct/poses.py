@@ -1,0 +1,85 @@
+"""Which way each segment lies: a list of weighted poses, one or several for each image."""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+from helixlab.geometry import HelicalSymmetry
+from helixlab.kernels.bands import frame_shifts
+from helixlab.kernels.project import pose_matrices
+
+
+@dataclass(frozen=True, eq=False)
+class Poses:
+    """Poses in the images' frames; the weights of an image's poses sum to one.
+
+    Parameters
+    ----------
+    image : int array, shape (p,)
+        Rows of the images, ascending, the best pose of each first.
+    is_flipped : bool array, shape (p,)
+        The image was turned by 180°: the filament runs against its psi prior.
+    angles_deg : float array, shape (p, 3)
+        Rot, tilt, and the psi left in the frame.
+    shift_px : float array, shape (p, 2)
+        Along and across the filament, of the image as it was turned.
+    weight : float array, shape (p,)
+        Posterior probability.
+    """
+
+    image: Int[np.ndarray, "p"]
+    is_flipped: Bool[np.ndarray, "p"]
+    angles_deg: Float[np.ndarray, "p 3"]
+    shift_px: Float[np.ndarray, "p 2"]
+    weight: Float[np.ndarray, "p"]
+
+    def __len__(self) -> int:
+        return len(self.image)
+
+    def select(self, chosen: np.ndarray) -> "Poses":
+        """Some of them, by number or mask."""
+        return Poses(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
+
+    @property
+    def best(self) -> "Poses":
+        """The most probable pose of each image."""
+        return self.select(np.diff(self.image, prepend=-1) != 0)
+
+    @property
+    def matrices(self) -> Float[np.ndarray, "p 3 3"]:
+        """Rotation matrices in the frames, float32."""
+        return np.asarray(pose_matrices(*self.angles_deg.T))
+
+    def in_images(self, psi_prior_deg: Float[np.ndarray, "n"]) -> tuple[np.ndarray, np.ndarray]:
+        """RELION's (rot, tilt, psi) in degrees and shifts (x, y) in pixels, of the images as they are.
+
+        Parameters
+        ----------
+        psi_prior_deg : float array, shape (n,)
+            Of all images.
+        """
+        frame_deg = psi_prior_deg[self.image] + 180.0 * self.is_flipped
+        angles = self.angles_deg + np.stack([0 * frame_deg, 0 * frame_deg, frame_deg], axis=1)
+        shifts = np.asarray(frame_shifts(*(jnp.asarray(a, jnp.float32) for a in (self.shift_px, -frame_deg))))
+        return (angles + 180.0) % 360.0 - 180.0, shifts
+
+    def within_one_unit(self, symmetry: HelicalSymmetry, pixel_size_A: float) -> "Poses":
+        """The equivalent poses that see the central asymmetric unit: shifts along the axis within ± rise/2.
+
+        In a frame the axis points along −x where the tilt is 90°: a step of the screw moves the filament by
+        −rise·sin(tilt) and turns rot by the twist, and the shift that centres it does the opposite.
+        """
+        rise_px = symmetry.rise_A / pixel_size_A * np.sin(np.deg2rad(self.angles_deg[:, 1]))
+        steps = np.rint(self.shift_px[:, 0] / rise_px)
+        shift, angles = self.shift_px.copy(), self.angles_deg.copy()
+        shift[:, 0] -= steps * rise_px
+        angles[:, 0] = (angles[:, 0] + steps * symmetry.twist_deg) % 360.0
+        return Poses(self.image, self.is_flipped, angles, shift, self.weight)
+
+
+def joined_poses(parts: list[Poses]) -> Poses:
+    """The poses of several sets of images in one list."""
+    whole = Poses(*(np.concatenate([getattr(p, name) for p in parts]) for name in Poses.__dataclass_fields__))
+    return whole.select(np.lexsort((-whole.weight, whole.image)))

@@ -1,0 +1,177 @@
+"""Particles as the refinement sees them: transforms in the frames of their filaments, CTFs, half-sets."""
+
+from dataclasses import dataclass
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int
+
+from helixlab.errors import HelixLabError
+from helixlab.io import ImageSource, ParticleStack, ctf_columns
+from helixlab.kernels.bands import Band, frequency_band, image_bands, largest_radius, narrow_band, normalise_images
+from helixlab.kernels.ctf import CtfCoefficients, CtfParameters, ctf_coefficients, evaluate_ctf
+from helixlab.kernels.masks import soft_step
+from helixlab.reconstruct.half_sets import grouping, split_half_sets
+from helixlab.reconstruct.settings import RefinementSettings
+
+MASK_EDGE_PX = 5.0
+"""Width of the soft edge in which images end."""
+
+_READ_BYTES = 1 << 26
+"""Images read and transformed at a time, unless the settings say: 64 MiB, whose padded transforms take eight times as
+much."""
+
+_BACKGROUND_PART = 0.94
+"""Beyond this part of the box's half edge an image is taken for background; its corners at least are."""
+
+
+@dataclass(frozen=True, eq=False)
+class PreparedParticles:
+    """Images as bands in their frames (:mod:`helixlab.kernels.bands`), with all else that an iteration asks for.
+
+    Parameters
+    ----------
+    x : float32 array, shape (n, 2, f)
+        Transforms, each turned by its psi prior.
+    ctf : CtfCoefficients
+        In the same frames, in steps of one cycle per box.
+    band : Band
+        All shells below Nyquist.
+    half_set : int array, shape (n,)
+        1 or 2.
+    filament, optics_group : int array, shape (n,)
+        Numbers from 0.
+    psi_prior_deg : float array, shape (n,)
+    pixel_size_A : float
+    inter_box_distance_A : float or None
+        Between neighbouring segments of a filament; the median.
+    """
+
+    x: Float[np.ndarray, "n 2 f"]
+    ctf: CtfCoefficients
+    band: Band
+    half_set: Int[np.ndarray, "n"]
+    filament: Int[np.ndarray, "n"]
+    optics_group: Int[np.ndarray, "n"]
+    psi_prior_deg: Float[np.ndarray, "n"]
+    pixel_size_A: float
+    inter_box_distance_A: float | None
+
+    def __len__(self) -> int:
+        return len(self.x)
+
+    @property
+    def box_px(self) -> int:
+        """Edge of the images."""
+        return int(self.band.box)
+
+    @property
+    def box_A(self) -> float:
+        """Edge of the images in Å."""
+        return self.box_px * self.pixel_size_A
+
+    @property
+    def last_shell(self) -> int:
+        """The last shell of the bands."""
+        return largest_radius(self.box_px)
+
+    def shell_of(self, resolution_A: float) -> int:
+        """The shell of a resolution, at most the last."""
+        return int(np.clip(round(self.box_A / resolution_A), 1, self.last_shell))
+
+    def resolution_A(self, shell: float) -> float:
+        """The resolution of a shell."""
+        return self.box_A / shell
+
+    def rows_of(self, half: int) -> Int[np.ndarray, "m"]:
+        """The rows of half-set 1 or 2."""
+        return np.flatnonzero(self.half_set == half)
+
+    def whitened(
+        self, rows: Int[np.ndarray, "m"], noise_power: Float[np.ndarray, "g s"], r_max: int
+    ) -> tuple[Float[Array, "m 2 k"], Float[Array, "m k"], Band]:
+        """Images and CTFs of some rows up to a shell, divided by their noise's amplitude."""
+        band = narrow_band(self.band, r_max)
+        gain = 1.0 / np.sqrt(noise_power)[:, np.asarray(band.shell)]
+        gain = jnp.asarray(gain[self.optics_group[rows]], jnp.float32)
+        coefficients = CtfCoefficients(*(jnp.asarray(np.asarray(c)[rows]) for c in self.ctf))
+        ctf = evaluate_ctf(coefficients, band.k[:, 0], band.k[:, 1])
+        return jnp.asarray(self.x[rows, :, : len(band.k)]) * gain[:, None], ctf * gain, band
+
+
+def prepare_particles(stack: ParticleStack, settings: RefinementSettings) -> PreparedParticles:
+    """Read all images, batch by batch, and turn them into their frames.
+
+    Parameters
+    ----------
+    stack : ParticleStack
+        With images, filaments, CTF and in-plane angles (psi priors, or the psi of an earlier alignment).
+    settings : RefinementSettings
+
+    Returns
+    -------
+    PreparedParticles
+
+    Raises
+    ------
+    HelixLabError
+        If a column is missing, pixel sizes differ, or an image cannot be used; it names the row.
+    """
+    pixel_size_A = _one_pixel_size(stack)
+    if stack.psi_prior_deg is None:
+        stack.require("psi_deg")
+    psi = np.asarray(stack.psi_deg if stack.psi_prior_deg is None else stack.psi_prior_deg, np.float64)
+    source = ImageSource(stack)
+    box = source.box_px
+    band = frequency_band(box, largest_radius(box))
+    columns = ctf_columns(stack)
+    columns["defocus_angle_deg"] = columns["defocus_angle_deg"] + psi
+    ctf = ctf_coefficients(CtfParameters.of(**columns), step_per_A=1.0 / (box * pixel_size_A))
+    x = np.empty((len(stack), 2, len(band.k)), np.float32)
+    mask = _image_mask(box)
+    size = settings.batch_size or max(1, _READ_BYTES // (4 * box * box))
+    for first in range(0, len(stack), size):
+        rows = np.arange(first, min(first + size, len(stack)))
+        # The last batch is filled up: one compilation.
+        filled = np.minimum(np.arange(first, first + min(size, len(stack))), len(stack) - 1)
+        images = normalise_images(jnp.asarray(source.read_batch(filled)), _BACKGROUND_PART * box / 2)
+        x[rows] = np.asarray(image_bands(images, mask, jnp.asarray(psi[filled], jnp.float32), band))[: len(rows)]
+    return PreparedParticles(
+        x,
+        ctf,
+        band,
+        split_half_sets(stack, settings.seed),
+        np.unique(grouping(stack), return_inverse=True)[1].reshape(-1),
+        stack.optics_group if settings.noise_per_optics_group else np.zeros(len(stack), np.int64),
+        psi,
+        pixel_size_A,
+        _inter_box_distance_A(stack),
+    )
+
+
+def _one_pixel_size(stack: ParticleStack) -> float:
+    sizes = np.unique(np.round(stack.pixel_size_A, 4))
+    if len(sizes) > 1:
+        raise HelixLabError(
+            f"pixel_size_A: found {sizes[0]:g} to {sizes[-1]:g} Å among the optics groups; one refinement needs one. "
+            "Rescale the images of one group, or refine the groups apart."
+        )
+    return float(stack.pixel_size_A[0])
+
+
+def _image_mask(box: int) -> Float[Array, "b b"]:
+    """A soft circle, as wide as the box."""
+    y = np.arange(box) - box // 2
+    return soft_step(np.hypot(y[:, None], y) - (box / 2 - MASK_EDGE_PX), MASK_EDGE_PX)
+
+
+def _inter_box_distance_A(stack: ParticleStack) -> float | None:
+    """Told by the table, or the median step along the filaments' tracks."""
+    if stack.inter_box_distance_A is not None:
+        return float(np.median(stack.inter_box_distance_A))
+    if stack.track_length_A is None or stack.filament_id is None:
+        return None
+    order = np.lexsort((stack.track_length_A, stack.filament_id))
+    steps = np.diff(stack.track_length_A[order])[np.diff(stack.filament_id[order]) == 0]
+    steps = steps[steps > 0]
+    return float(np.median(steps)) if steps.size else None

@@ -1,0 +1,157 @@
+"""From filament segments of known symmetry and poses to maps, and from noise to nothing."""
+
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from helixlab.geometry import HelicalSymmetry
+from helixlab.io import ParticleStack, new_image_stack, read_particles
+from helixlab.kernels.bands import flip_bands, shift_bands
+from helixlab.kernels.masks import spherical_mask
+from helixlab.kernels.project import reference_transform, slices
+from helixlab.reconstruct import RefinementSettings
+from helixlab.reconstruct.events import IterationEvent, RunEnded
+from helixlab.reconstruct.expectation import SearchRange, align_images
+from helixlab.reconstruct.iterate import refine, refined_table
+from helixlab.reconstruct.poses import Poses
+from helixlab.reconstruct.prepare import MASK_EDGE_PX, PreparedParticles, prepare_particles
+from helixlab.simulate import OpticsSettings, ParticleSettings, SimulatedParticles, simulate_particles
+
+TRUTH = HelicalSymmetry(-101.1, 5.13)
+SETTINGS = RefinementSettings(twist_deg=-101.1, rise_A=5.13, realspace_symmetrize_res_A=30)
+
+
+@pytest.fixture(scope="module")
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> SimulatedParticles:
+    few = ParticleSettings(
+        n_filaments=24,
+        segments_per_filament=10,
+        box_px=48,
+        pixel_size_A=4.0,
+        inter_box_distance_A=30.0,
+        optics=(OpticsSettings(snr=0.1),),
+        seed=3,
+    )
+    return simulate_particles("builtin", TRUTH, tmp_path_factory.mktemp("segments"), few)
+
+
+@pytest.fixture(scope="module")
+def prepared(simulated: SimulatedParticles) -> PreparedParticles:
+    return prepare_particles(read_particles(simulated.files["star"]), SETTINGS)
+
+
+def test_images_at_their_true_poses_are_the_projections_of_the_map(
+    simulated: SimulatedParticles, prepared: PreparedParticles
+) -> None:
+    # Correlation of images and CTF-weighted slices: frames, CTFs, shifts and signs are right together or not.
+    poses = _true_poses(simulated.truth, prepared)
+    rows, noise = np.arange(len(prepared)), np.ones((1, prepared.last_shell + 1))
+    x, ctf, band = prepared.whitened(rows, noise, prepared.last_shell)
+    # The images end in a soft circle, and the filament, which is thin beside the box, in a sphere.
+    ball = spherical_mask((48, 48, 48), 24 - MASK_EDGE_PX, edge_px=MASK_EDGE_PX)
+    reference = reference_transform(jnp.asarray(simulated.reference.data) * ball, r_max=prepared.last_shell)
+    seen = ctf[:, None] * slices(reference, jnp.asarray(poses.matrices), band.k)
+    x = jnp.where(jnp.asarray(poses.is_flipped)[:, None, None], flip_bands(x), x)
+    centred = shift_bands(x, jnp.asarray(poses.shift_px, jnp.float32), band)
+    scale = float(jnp.sum(centred * seen) / jnp.sum(seen**2))
+    # With a wrong sign or frame next to nothing would be left. What detector and normalisation take is 10 to 20%.
+    assert scale == pytest.approx(simulated.signal_scale[0], rel=0.25)
+
+
+def test_equivalent_poses_see_the_same(simulated: SimulatedParticles, prepared: PreparedParticles) -> None:
+    poses = _true_poses(simulated.truth, prepared)
+    rise_px = TRUTH.rise_A / prepared.pixel_size_A
+    within = poses.within_one_unit(TRUTH, prepared.pixel_size_A)
+    assert np.abs(within.shift_px[:, 0]).max() <= rise_px / 2 + 1e-9
+    reference = reference_transform(jnp.asarray(simulated.reference.data), r_max=12)
+    k = prepared.whitened(np.arange(1), np.ones((1, 24)), 12)[2]
+    views = []
+    for p in (poses, within):
+        seen = slices(reference, jnp.asarray(p.matrices), k.k)
+        views.append(np.asarray(shift_bands(seen, jnp.asarray(-p.shift_px, jnp.float32), k)))
+    # A step of the screw moves the box's ends: 2 of 48 pixels of filament come and go.
+    assert np.corrcoef(views[0].ravel(), views[1].ravel())[0, 1] > 0.98
+    moved = np.abs(within.shift_px[:, 0] - poses.shift_px[:, 0]) > rise_px / 2
+    assert moved.any()
+
+
+def test_alignment_finds_the_true_poses(simulated: SimulatedParticles, prepared: PreparedParticles) -> None:
+    rows = prepared.rows_of(1)
+    ranges = SearchRange(45.0, 150.0, 1, TRUTH.rise_A / 2, 10.0, 5.0, 3.3)
+    reference = jnp.asarray(simulated.reference.data * simulated.signal_scale[0])
+    found = align_images(
+        prepared, rows, reference, np.ones((1, prepared.last_shell + 1)), ranges, shells=(16, 16, 23)
+    ).poses.best
+    true = _true_poses(simulated.truth, prepared).select(rows).within_one_unit(TRUTH, prepared.pixel_size_A)
+    assert np.array_equal(found.is_flipped, true.is_flipped)
+    found = found.within_one_unit(TRUTH, prepared.pixel_size_A)
+    # Half a cell of the grid, 8 Å / (4 · 45 Å); images on the edge between two units may count to either.
+    difference = np.abs((found.angles_deg[:, 0] - true.angles_deg[:, 0] + 180) % 360 - 180)
+    assert np.median(difference) < 2.6
+    assert np.mean(difference < 5.2) > 0.85
+
+
+def test_refinement_from_random_azimuths_finds_poses_and_symmetry(
+    simulated: SimulatedParticles, prepared: PreparedParticles, tmp_path: Path
+) -> None:
+    start = SETTINGS.replaced(twist_deg=-100.8, rise_A=5.15, symmetry_search_start_res_A=14, max_iterations=5)
+    *_, last, ended = refine(read_particles(simulated.files["star"]), start, tmp_path / "run")
+    assert isinstance(last, IterationEvent)
+    assert isinstance(ended, RunEnded)
+    refined = read_particles(tmp_path / "run" / "particles.star")
+    assert refined.psi_deg is not None
+    assert simulated.truth.psi_deg is not None
+    is_right = np.abs((refined.psi_deg - simulated.truth.psi_deg + 180) % 360 - 180) < 90
+    # A map upside down, with all polarities the other way, is as right.
+    assert max(is_right.mean(), 1 - is_right.mean()) > 0.9
+    assert last.twist_deg is not None
+    assert last.rise_A is not None
+    assert last.twist_se_deg
+    assert last.rise_se_A
+    # A quarter of the resolution, 10 Å, at half a box from the middle: 18 steps, at a radius of 46 Å.
+    assert abs(last.rise_A - TRUTH.rise_A) < 2.5 / 18
+    assert abs(last.twist_deg - TRUTH.twist_deg) < np.rad2deg(2.5 / 46) / 18
+    assert last.resolution_A < 12
+    assert (tmp_path / "run" / "result.json").is_file()
+
+
+def test_noise_does_not_agree_beyond_the_split(simulated: SimulatedParticles, tmp_path: Path) -> None:
+    stack = read_particles(simulated.files["star"])
+    path = tmp_path / "noise.mrcs"
+    with new_image_stack(path, len(stack), 48, 4.0) as images:
+        images[:] = np.random.default_rng(5).normal(size=images.shape)
+    noise = stack.replace(image_files=(str(path),))
+    *_, last, _ended = refine(noise, SETTINGS.replaced(max_iterations=2, low_resolution_join_A=20))
+    assert isinstance(last, IterationEvent)
+    curve = next(c for c in last.fsc if c.label == "mean of neighbouring shells")
+    # Two shells beyond the split, which the images' mask couples to it.
+    beyond = np.array(curve.freq_per_A) > 1 / 20 + 2 / (48 * 4.0)
+    assert np.mean(np.array(curve.values)[beyond]) < 0.143
+
+
+def test_poses_in_frames_are_the_poses_in_images(simulated: SimulatedParticles, prepared: PreparedParticles) -> None:
+    table = refined_table(read_particles(simulated.files["star"]), prepared, _true_poses(simulated.truth, prepared))
+    for name in ("rot_deg", "tilt_deg", "psi_deg"):
+        turned = (getattr(table, name) - getattr(simulated.truth, name) + 180) % 360 - 180
+        assert np.abs(turned).max() < 1e-6
+    for name in ("shift_x_A", "shift_y_A"):
+        assert np.allclose(getattr(table, name), getattr(simulated.truth, name), atol=1e-4)
+
+
+def _true_poses(truth: ParticleStack, particles: PreparedParticles) -> Poses:
+    """In the frames."""
+    assert truth.rot_deg is not None
+    assert truth.tilt_deg is not None
+    assert truth.psi_deg is not None
+    assert truth.shift_x_A is not None
+    assert truth.shift_y_A is not None
+    left = (truth.psi_deg - particles.psi_prior_deg + 180) % 360 - 180
+    is_flipped = np.abs(left) > 90
+    frame_rad = np.deg2rad(particles.psi_prior_deg + 180 * is_flipped)
+    x, y = truth.shift_x_A / particles.pixel_size_A, truth.shift_y_A / particles.pixel_size_A
+    cos, sin = np.cos(frame_rad), np.sin(frame_rad)
+    shifts = np.stack([cos * x - sin * y, sin * x + cos * y], axis=1)
+    angles = np.stack([truth.rot_deg, truth.tilt_deg, (left + 90 + 180 * is_flipped) % 360 - 90], axis=1)
+    return Poses(np.arange(len(truth)), is_flipped, angles, shifts, np.ones(len(truth)))
