@@ -4,6 +4,9 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+HAND_FIRST_S = 0.07
+"""How long all else waits for what follows the user's hand: as long as that takes, both together take longer."""
+
 Work = Callable[["Ticket"], Any]
 Progress = Callable[[str, float], None]
 
@@ -34,9 +37,9 @@ class Ticket:
         if self.is_outdated:
             raise OutdatedError
 
-    def yield_to_others(self, pause_s: float) -> None:
-        """Leave the cores to quicker jobs for so long, or until something newer is asked for."""
-        self._outdated.wait(pause_s)
+    def yield_to_others(self) -> None:
+        """Leave the cores, and the browser, to what follows the user's hand."""
+        self._outdated.wait(HAND_FIRST_S)
 
     def settle(self, quiet_s: float) -> None:
         """Wait until nothing newer was asked for during this time."""

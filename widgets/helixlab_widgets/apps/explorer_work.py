@@ -14,16 +14,13 @@ from helixlab.explore import FilamentMap
 from helixlab.geometry import HelicalSymmetry
 from helixlab.search import Candidate, Landscape, SearchResult, UnrolledMap, compute_landscape, search_axes
 from helixlab_widgets.apps.explorer_state import ExplorerState
-from helixlab_widgets.jobs import Ticket
+from helixlab_widgets.jobs import HAND_FIRST_S, Ticket
 
 if TYPE_CHECKING:
     from helixlab_widgets.apps.symmetry_explorer import SymmetryExplorer
 
 QUIET_S = 0.25
 """How long the slider rests before the scene is computed: longer than the pause between two steps of a key held."""
-
-SLICES_FIRST_S = 0.07
-"""How long the curves wait for the slices: both at once would keep the browser from drawing."""
 
 SURFACE_BOX_PX = 96
 """Box of the map drawn as a surface: what a browser draws again within a tenth of a second."""
@@ -136,6 +133,7 @@ class ExplorerWork:
         self._slices.submit(self._show_planes)
         self._curves.submit(self._show_curves)
         self._scene.submit(self._show_scene)
+        self._slices.wait(HAND_FIRST_S)
 
     def _show_planes(self, _ticket: Ticket) -> None:
         state, filament_map, view = self._explorer.state, self.map, self._explorer.slices
@@ -148,7 +146,7 @@ class ExplorerWork:
         view.show_planes(None, filament_map.symmetrised_planes(state.symmetry, at_px, kind))
 
     def _show_curves(self, ticket: Ticket) -> None:
-        ticket.yield_to_others(SLICES_FIRST_S)
+        ticket.yield_to_others()
         explorer, filament_map, symmetry = self._explorer, self.map, self._explorer.symmetry
         readout = explorer.controls.canvas
         readout.readout = "Score …"

@@ -268,8 +268,8 @@ class SymmetryExplorer(View):
         self._history = self._history.to(new)
         self.controls.canvas.can_undo = bool(self._history.past)
         self.controls.canvas.can_redo = bool(self._history.future)
-        self._show_symmetry()
         self.work.follow(old, new)
+        self._show_symmetry()
         self.files.show_rows()
         if old.hypotheses != new.hypotheses:
             self.files.compare()

@@ -239,9 +239,13 @@ class LandscapeView(View):
         elif source.is_quick:
             self._show_cuts(symmetry, source.cuts(symmetry, _CUT_HALF_WIDTHS))
         else:
+
+            def cut(ticket: Ticket) -> tuple[Curve, Curve]:
+                ticket.yield_to_others()
+                return source.cuts(symmetry, _CUT_HALF_WIDTHS)
+
             self._cut_worker.submit(
-                lambda _ticket: source.cuts(symmetry, _CUT_HALF_WIDTHS),
-                lambda cuts: self._show_cuts(symmetry, cuts) if symmetry == self.symmetry else None,
+                cut, lambda cuts: self._show_cuts(symmetry, cuts) if symmetry == self.symmetry else None
             )
 
     def _show_cuts(self, symmetry: HelicalSymmetry, cuts: tuple[Curve, Curve]) -> None:
