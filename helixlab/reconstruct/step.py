@@ -9,6 +9,7 @@ that the FSC says what happens beyond the frequencies that were aligned on, wher
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -187,7 +188,11 @@ def init(
 
 
 def step(
-    particles: PreparedParticles, state: RefinementState, settings: RefinementSettings
+    particles: PreparedParticles,
+    state: RefinementState,
+    settings: RefinementSettings,
+    *,
+    check_stop: Callable[[], None] = lambda: None,
 ) -> tuple[RefinementState, StepInfo]:
     """One iteration.
 
@@ -196,12 +201,14 @@ def step(
     particles : PreparedParticles
     state : RefinementState
     settings : RefinementSettings
+    check_stop : callable, optional
+        Called after each phase; what it raises ends the iteration there.
 
     Returns
     -------
     RefinementState, StepInfo
     """
-    clock = _Clock()
+    clock = _Clock(check_stop)
     shells = _align_shells(particles, state.align_shell)
     ranges = search_range(particles, state, settings)
     alignments = [
@@ -345,9 +352,10 @@ def symmetry_order(particles: PreparedParticles, settings: RefinementSettings) -
 
 
 class _Clock:
-    """Seconds by phase."""
+    """Seconds by phase, and whether to go on to the next."""
 
-    def __init__(self) -> None:
+    def __init__(self, check_stop: Callable[[], None]) -> None:
+        self._check_stop = check_stop
         self.seconds: dict[str, float] = {}
         self._last = time.perf_counter()
 
@@ -355,6 +363,7 @@ class _Clock:
         now = time.perf_counter()
         self.seconds[phase] = round(now - self._last, 3)
         self._last = now
+        self._check_stop()
 
 
 def _align_shells(particles: PreparedParticles, last: int) -> tuple[int, ...]:
