@@ -18,8 +18,15 @@ from helixlab.reconstruct.events import (
 )
 from helixlab.reconstruct.findings import Finding
 from helixlab.reconstruct.half_sets import split_half_sets
+from helixlab.reconstruct.iterate import refine
 from helixlab.reconstruct.results import write_fsc_xml, write_results
-from helixlab.reconstruct.run_directory import RunDirectory, SavedIteration, installed_versions, read_events
+from helixlab.reconstruct.run_directory import (
+    RunDirectory,
+    SavedIteration,
+    installed_versions,
+    latest_settings,
+    read_events,
+)
 from helixlab.reconstruct.settings import RefinementSettings, inter_box_distance_A, max_symmetry_order
 
 __all__ = [
@@ -44,8 +51,10 @@ __all__ = [
     "event_to_line",
     "installed_versions",
     "inter_box_distance_A",
+    "latest_settings",
     "max_symmetry_order",
     "read_events",
+    "refine",
     "split_half_sets",
     "write_fsc_xml",
     "write_results",

@@ -4,21 +4,21 @@ Thresholds are CryoSPARC's for boxes (1.5, better 2, filament diameters; 3 rises
 the ranges that microscopes can have; each finding says what was found, what is needed and what to do.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+
+import numpy as np
 
 from helixlab.errors import FileFormatError
 from helixlab.geometry import wrap_deg
-from helixlab.io import ImageSource, ParticleStack
+from helixlab.io import BadImage, ImageSource, ParticleStack
 from helixlab.reconstruct import check_filaments, check_optics
-from helixlab.reconstruct.findings import NAMED_AT_MOST, Finding, SetUp, Severity, count_beyond
+from helixlab.reconstruct.bad_particles import Progress, bad_images, named_particles, particles_of_other_boxes
+from helixlab.reconstruct.findings import Finding, SetUp, Severity
 from helixlab.reconstruct.settings import RefinementSettings, inter_box_distance_A, max_symmetry_order
-
-Progress = Callable[[str, float], None]
 
 _LEAST_DIAMETERS, _GOOD_DIAMETERS = 1.5, 2.0
 _LEAST_RISES_ASYMMETRIC, _LEAST_RISES_SYMMETRIC = 3, 5
 _NEAR_HALF_TURN_DEG = 5.0
-_BATCH = 64
 
 
 def check_set_up(
@@ -54,12 +54,15 @@ def check_set_up(
     findings: list[Finding] = []
     box_px = int(stack.optics.box_size_px[stack.optics_group[0]])
     try:
-        source = ImageSource(stack)
-        box_px = source.box_px
+        severity = SetUp(stack, settings, box_px).severity_of_rows
+        others = particles_of_other_boxes(stack)
+        findings += _bad_particles("box", others, severity, "one box size", "Extract all with it")
+        rows = np.setdiff1d(np.arange(len(stack)), [one.row for one in others])
+        box_px = ImageSource(stack.select(rows)).box_px
         findings += check_optics.header_findings(stack)
         if read_images:
-            severity = SetUp(stack, settings, box_px).severity_of_rows
-            findings += _image_findings(source, severity, progress or (lambda stage, fraction: None))
+            bad = bad_images(stack, rows, progress)
+            findings += _bad_particles("bad_images", bad, severity, "finite images with some content", "Extract again")
     except FileFormatError as error:
         findings.append(Finding("error", "images", str(error), "", ""))
     set_up = SetUp(stack, settings, box_px)
@@ -72,22 +75,12 @@ def check_set_up(
 # --- images -----------------------------------------------------------------------------------------
 
 
-def _image_findings(source: ImageSource, severity: Severity, progress: Progress) -> Iterator[Finding]:
-    bad, done = [], 0
-    for batch in source.batches(_BATCH):
-        bad += batch.bad
-        done += len(batch.rows)
-        progress("reading images", done / len(source))
+def _bad_particles(
+    code: str, bad: tuple[BadImage, ...], severity: Severity, needed: str, advice: str
+) -> Iterator[Finding]:
     if bad:
-        named = "; ".join(map(str, bad[:NAMED_AT_MOST]))
-        yield Finding(
-            severity,
-            "bad_images",
-            f"{len(bad)} bad images: {named}{count_beyond(len(bad))}",
-            "finite images with some content",
-            "Extract them again, or leave them out (drop_bad_images).",
-            tuple(one.row for one in bad),
-        )
+        advice = f"{advice}, or leave these rows out (drop_bad_images)."
+        yield Finding(severity, code, named_particles(bad), needed, advice, tuple(one.row for one in bad))
 
 
 # --- geometry ---------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import numpy as np
 
 from helixlab.io import ParticleStack
 from helixlab.io.image_stacks import locate_image_file, read_stack_header
+from helixlab.reconstruct.bad_particles import particles_without_ctf
 from helixlab.reconstruct.findings import Finding, SetUp, named_rows, row_numbers
 
 _VOLTAGES_KV = (60.0, 400.0)
@@ -32,11 +33,7 @@ def ctf(set_up: SetUp) -> Iterator[Finding]:
             "the CTF of each segment",
             "Estimate the CTF, or export the table with it.",
         )
-    per_row |= {name: None if v is None else v[stack.optics_group] for name, v in per_group.items()}
-    is_known = np.ones(len(stack), bool)
-    for values in per_row.values():
-        is_known &= True if values is None else np.isfinite(values)
-    unknown = np.flatnonzero(~is_known)
+    unknown = np.array([one.row for one in particles_without_ctf(stack)], int)
     if unknown.size:
         yield Finding(
             set_up.severity_of_rows,

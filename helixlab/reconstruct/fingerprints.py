@@ -3,11 +3,14 @@
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from helixlab.errors import FileFormatError, HelixLabError
+from helixlab.io import ParticleStack
 
 _PIECE_BYTES = 1 << 20
 _SAMPLES = 8
@@ -73,6 +76,19 @@ def take_fingerprint(path: str | os.PathLike[str], *, is_sampled: bool = False) 
     except OSError as error:
         raise FileFormatError(f"{place}: cannot be read ({error.strerror}); put the file back.") from error
     return Fingerprint(str(place), about.st_size, about.st_mtime, digest.hexdigest(), is_sampled)
+
+
+def digest_of_table(stack: ParticleStack) -> str:
+    """SHA-256 of a particle table's values, whichever file they came from."""
+    digest = hashlib.sha256()
+    for table in (stack, stack.optics):
+        for field in fields(table):
+            value = getattr(table, field.name)
+            is_array = isinstance(value, np.ndarray)
+            if is_array or isinstance(value, tuple):
+                digest.update(field.name.encode())
+                digest.update(value.tobytes() if is_array else repr(value).encode())
+    return digest.hexdigest()
 
 
 def check_unchanged(recorded: Iterable[Mapping[str, Any]]) -> None:

@@ -7,8 +7,10 @@ The command line, notebooks and tests all run :func:`refine` and read its events
 import datetime
 import os
 import time
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
 
 import jax
 import numpy as np
@@ -16,28 +18,47 @@ from jaxtyping import Float
 
 from helixlab.errors import HelixLabError
 from helixlab.geometry import Volume
-from helixlab.io import ParticleStack, read_particles
+from helixlab.io import BadImagesError, ParticleStack, read_particles
+from helixlab.reconstruct.bad_particles import bad_particles_error, named_particles, usable_particles
+from helixlab.reconstruct.checkpoint import state_from_arrays, state_to_arrays
 from helixlab.reconstruct.control import Control, StopRequested
-from helixlab.reconstruct.events import Curve, Event, Histogram, IterationEvent, Mask, Polarity, RunEnded, RunStarted
+from helixlab.reconstruct.events import (
+    Curve,
+    Event,
+    Histogram,
+    IterationEvent,
+    Mask,
+    Message,
+    Polarity,
+    RunEnded,
+    RunStarted,
+    SettingsEdited,
+)
 from helixlab.reconstruct.poses import Poses
 from helixlab.reconstruct.prepare import PreparedParticles, prepare_particles
 from helixlab.reconstruct.results import write_results
 from helixlab.reconstruct.run_directory import RunDirectory, installed_versions
 from helixlab.reconstruct.settings import RefinementSettings
 from helixlab.reconstruct.step import RefinementState, StepInfo, init, search_range, step, symmetry_order, terminate
-from helixlab.validate import FSCResult
+from helixlab.validate import FSCCurve, FSCResult
 
 _ADVICE = {
     "converged": "",
-    "stopped": "The run was stopped before it converged; the maps are those of its last iteration.",
+    "stopped": "The run was stopped before it converged; the maps are those of its last iteration. Let it go on with "
+    "--resume (in Python resume=True).",
     "max_iterations": "The run ended before it converged: allow more iterations, or check the symmetry, the in-plane "
     "angles and the initial low-pass.",
 }
 
+_NOTHING_YET = (
+    "The run was stopped before its first iteration ended: there are no maps. Let it go on with --resume (in Python "
+    "resume=True), or remove its folder."
+)
+
 _ROT_BINS, _TILT_BINS, _SHIFT_BINS, _PSI_BINS = 36, 18, 24, 24
 
 
-_NOT_YET = ("use_nonuniform", "drop_bad_images")
+_NOT_YET = ("use_nonuniform",)
 """Settings that are refused rather than passed over."""
 
 
@@ -49,6 +70,7 @@ def refine(
     *,
     volume: Volume | None = None,
     mask: Volume | None = None,
+    resume: bool = False,
 ) -> Iterator[Event]:
     """Refine filament segments to two half maps and a symmetry.
 
@@ -57,6 +79,7 @@ def refine(
     particles : ParticleStack or path
         Segments with in-plane angles, CTF and filaments.
     settings : RefinementSettings
+        To resume, those to go on with: :func:`latest_settings` of the folder, edited if you like.
     out_dir : path, optional
         The run's folder; made, or empty. Without it only the events are left.
     control : Control, optional
@@ -65,65 +88,162 @@ def refine(
         An initial model. By default it is made from the images.
     mask : Volume, optional
         The static mask.
+    resume : bool
+        Go on after the last complete iteration of the folder, to the end that the run would have had on this device.
+        Particles must be the same; maps that the run was given are in its folder.
 
     Yields
     ------
     Event
-        RunStarted, one IterationEvent for each iteration, RunEnded.
+        RunStarted, a Message if particles are left out, one IterationEvent for each iteration, RunEnded; SettingsEdited
+        before the iteration for which settings have changed.
 
     Raises
     ------
     HelixLabError
-        If the particles, settings or maps do not fit together, or a setting asks for what this loop cannot do yet;
-        before the first event.
+        If the particles, settings or maps do not fit together, or a setting asks for what this loop cannot do yet:
+        before the first event, and a new folder is empty again. What fails later is an event of the log, RunEnded
+        ("failed"), before it is raised; the run can go on from its last iteration.
+
+    Notes
+    -----
+    A stop is heard between the phases of an iteration; the iteration that it ends is done again by a run that goes on.
     """
-    for name in _NOT_YET:
-        if getattr(settings, name):
-            raise HelixLabError(f"{name}: found it switched on; the refinement cannot do that yet. Switch it off.")
     start = time.perf_counter()
-    stack = particles if isinstance(particles, ParticleStack) else read_particles(particles)
     control = control or Control(settings)
-    folder = None if out_dir is None else RunDirectory.create(out_dir, settings, stack)
+    run = _begin(particles, settings, out_dir, {"initial_model": volume, "mask": mask}, is_resumed=resume)
     try:
-        prepared = prepare_particles(stack, settings)
-        state = init(prepared, settings, volume=volume, mask=mask)
-        yield _said(folder, _started(prepared, settings))
-        agreement, reason = None, None
+        for event in run.opening:
+            yield run.said(event)
+        # A run that had its last iteration and was killed before its results ends here once more.
+        reason = terminate(run.prepared, run.state, run.settings) if run.last is not None else None
         while reason is None:
             try:
-                settings = control.between_iterations(settings)
+                edited = control.between_iterations(run.settings)
+                if changes := edited.changes_from(run.settings):
+                    yield run.said(SettingsEdited(iteration=run.state.iteration + 1, changes=changes))
+                    run.settings = edited
+                yield run.iterate(control)
             except StopRequested:
                 reason = "stopped"
                 break
-            state, info = step(prepared, state, settings)
-            agreement = info.agreement
-            event = iteration_event(prepared, state, info, settings)
-            if folder is not None:
-                event = folder.write_iteration(event, {}, _volumes(state), settings)
-            yield event
-            reason = terminate(prepared, state, settings)
-        files = {}
-        if folder is not None and agreement is not None and state.poses is not None:
-            curves = FSCResult((agreement.curve, agreement.smooth, agreement.uneven))
-            refined = refined_table(stack, prepared, state.poses)
-            files = write_results(
-                folder.path, _volumes(state), refined, _summary(state, reason), curves, agreement.curve.label
-            )
-        seconds = time.perf_counter() - start
-        yield _said(
-            folder,
-            RunEnded(
-                reason=reason,
-                advice=_ADVICE[reason],
-                iterations=state.iteration,
-                seconds=seconds,
-                files=files,
-                **_final_values(state),
-            ),
-        )
+            reason = terminate(run.prepared, run.state, run.settings)
+        yield run.said(run.end(reason, time.perf_counter() - start))
+    except Exception as error:
+        advice = str(error) or type(error).__name__
+        iterations, seconds = run.state.iteration, time.perf_counter() - start
+        run.said(RunEnded(reason="failed", advice=advice, iterations=iterations, seconds=seconds))
+        raise
     finally:
+        if run.folder is not None:
+            run.folder.close()
+
+
+@dataclass(eq=False)
+class _Run:
+    """A run that has begun: what it was given, and what changes from iteration to iteration."""
+
+    folder: RunDirectory | None
+    stack: ParticleStack
+    prepared: PreparedParticles
+    settings: RefinementSettings
+    state: RefinementState
+    last: IterationEvent | None
+    opening: tuple[Event, ...]
+
+    def said(self, event: Event) -> Event:
+        if self.folder is not None:
+            self.folder.append(event)
+        return event
+
+    def iterate(self, control: Control) -> IterationEvent:
+        state, info = step(self.prepared, self.state, self.settings, check_stop=control.check_stop)
+        event = iteration_event(self.prepared, state, info, self.settings)
+        if self.folder is not None:
+            arrays = state_to_arrays(state)
+            event = self.folder.write_iteration(event, arrays, _volumes(state), self.settings)
+            # To the last bit, and in its order in memory, what a run that resumes would read.
+            state = state_from_arrays(arrays)
+        self.state, self.last = state, event
+        return event
+
+    def end(self, reason: Literal["converged", "stopped", "max_iterations"], seconds: float) -> RunEnded:
+        files = {}
+        if self.folder is not None and self.last is not None and self.state.poses is not None:
+            curves = tuple(FSCCurve(np.array(c.freq_per_A), np.array(c.values), c.label) for c in self.last.fsc)
+            files = write_results(
+                self.folder.path,
+                _volumes(self.state),
+                refined_table(self.stack, self.prepared, self.state.poses),
+                _summary(self.state, reason),
+                FSCResult(curves),
+                curves[0].label,
+            )
+        return RunEnded(
+            reason=reason,
+            advice=_ADVICE[reason] if self.last is not None else _NOTHING_YET,
+            iterations=self.state.iteration,
+            seconds=seconds,
+            files=files,
+            **_final_values(self.state),
+        )
+
+
+def _begin(
+    particles: ParticleStack | str | os.PathLike[str],
+    settings: RefinementSettings,
+    out_dir: str | os.PathLike[str] | None,
+    maps: Mapping[str, Volume | None],
+    *,
+    is_resumed: bool,
+) -> _Run:
+    """All that can be refused is refused here."""
+    for name in _NOT_YET:
+        if getattr(settings, name):
+            raise HelixLabError(f"{name}: found it switched on; the refinement cannot do that yet. Switch it off.")
+    if maps["mask"] is not None and settings.mask != "static":
+        raise HelixLabError(f"mask: found one with mask={settings.mask}; set mask=static, or leave it out.")
+    if is_resumed and out_dir is None:
+        raise HelixLabError("out_dir: missing; to resume, give the folder of the run.")
+    stack = particles if isinstance(particles, ParticleStack) else read_particles(particles)
+    given = {name: volume for name, volume in maps.items() if volume is not None}
+    folder = None
+    if out_dir is not None:
+        opened = RunDirectory.resume if is_resumed else partial(RunDirectory.create, settings=settings)
+        folder = opened(out_dir, particles=stack, maps=given)
+    try:
+        return _prepared(stack, settings, folder, given)
+    except BaseException:
         if folder is not None:
-            folder.close()
+            folder.close() if is_resumed else folder.discard()
+        raise
+
+
+def _prepared(
+    stack: ParticleStack, settings: RefinementSettings, folder: RunDirectory | None, maps: Mapping[str, Volume]
+) -> _Run:
+    saved = None if folder is None else folder.latest()
+    before = saved.settings if saved is not None else settings if folder is None else folder.settings
+    changes = settings.changes_from(before)
+    before.check_editable(changes)
+    usable, bad = usable_particles(stack, settings)
+    try:
+        prepared = prepare_particles(usable, settings)
+    except BadImagesError:
+        raise bad_particles_error(stack) from None
+    if saved is not None:
+        state = state_from_arrays(saved.arrays())
+    else:
+        # A run that resumes before its first iteration reads the folder's copies, and so does this one.
+        volume, mask = (maps.get(name) if folder is None else folder.given(name) for name in ("initial_model", "mask"))
+        state = init(prepared, settings, volume=volume, mask=mask)
+    opening: list[Event] = [_started(prepared, settings, state.iteration + 1)]
+    if bad:
+        text = f"left out {named_particles(bad)}. The other {len(usable)} particles are used."
+        opening.append(Message(level="warning", text=text))
+    if changes:
+        opening.append(SettingsEdited(iteration=state.iteration + 1, changes=changes))
+    return _Run(folder, usable, prepared, settings, state, None if saved is None else saved.event, tuple(opening))
 
 
 def refined_table(stack: ParticleStack, particles: PreparedParticles, poses: Poses) -> ParticleStack:
@@ -179,13 +299,7 @@ def iteration_event(
 # --- what events say ----------------------------------------------------------------------------
 
 
-def _said(folder: RunDirectory | None, event: Event) -> Event:
-    if folder is not None:
-        folder.append(event)
-    return event
-
-
-def _started(particles: PreparedParticles, settings: RefinementSettings) -> RunStarted:
+def _started(particles: PreparedParticles, settings: RefinementSettings, first_iteration: int) -> RunStarted:
     return RunStarted(
         time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         settings=settings.model_dump(mode="json"),
@@ -198,6 +312,7 @@ def _started(particles: PreparedParticles, settings: RefinementSettings) -> RunS
         symmetry_order=symmetry_order(particles, settings),
         device=str(jax.devices()[0].device_kind),
         versions=installed_versions(),
+        first_iteration=first_iteration,
     )
 
 

@@ -14,7 +14,7 @@ from helixlab.geometry import Volume
 from helixlab.io import ParticleStack, new_image_stack, new_particle_stack, read_particles, read_volume, write_particles
 from helixlab.reconstruct import Message, RefinementSettings
 from helixlab.reconstruct.results import write_results
-from helixlab.reconstruct.run_directory import RunDirectory, read_events
+from helixlab.reconstruct.run_directory import RunDirectory, latest_settings, read_events
 from helixlab.validate import FSCCurve, FSCResult
 
 SETTINGS = RefinementSettings(twist_deg=-101.1, rise_A=5.13)
@@ -146,22 +146,64 @@ def particles(tmp_path: Path) -> ParticleStack:
 
 
 def test_a_run_goes_on_with_the_same_files_only(particles: ParticleStack, tmp_path: Path) -> None:
-    run = RunDirectory.create(tmp_path / "run", SETTINGS, particles, {"mask": tmp_path / "project" / "a.mrcs"})
-    run.close()
-    recorded = json.loads((tmp_path / "run" / "inputs.json").read_text())
-    assert set(recorded["files"]) == {"particles", "images_0", "mask"}
+    folder = tmp_path / "run"
+    RunDirectory.create(folder, SETTINGS, particles, {"mask": volume(1)}).close()
+    recorded = json.loads((folder / "inputs.json").read_text())
+    assert set(recorded["files"]) == {"particles", "images_0"}
     assert recorded["files"]["images_0"]["is_sampled"]
     assert recorded["versions"]["numpy"] == np.__version__
-    RunDirectory.resume(tmp_path / "run").close()
+    with RunDirectory.resume(folder, read_particles(tmp_path / "project" / "particles.star")) as run:
+        mask = run.given("mask")
+        assert mask is not None
+        np.testing.assert_array_equal(mask.data, volume(1).data)
+        assert run.given("initial_model") is None
+    RunDirectory.resume(folder, particles, {"mask": volume(1)}).close()
+    others = particles.select(np.array([1, 0, 2, 3])), particles.replace(psi_prior_deg=np.arange(4.0) + 1)
+    for other in others:
+        with pytest.raises(HelixLabError, match="particles: these are not the ones that the run in"):
+            RunDirectory.resume(folder, other)
+    with pytest.raises(HelixLabError, match="mask: found another, and the run in .* began with its own"):
+        RunDirectory.resume(folder, maps={"mask": volume(2)})
+    with pytest.raises(HelixLabError, match="initial_model: found one, and the run in .* began with none"):
+        RunDirectory.resume(folder, maps={"initial_model": volume(1)})
     images = tmp_path / "project" / "a.mrcs"
     content = images.read_bytes()
     for changed in (content[:-4], content[:-4] + b"1234"):
         images.write_bytes(changed)
         with pytest.raises(HelixLabError, match=r"a\.mrcs: the file has changed since the run began"):
-            RunDirectory.resume(tmp_path / "run")
+            RunDirectory.resume(folder)
     images.unlink()
     with pytest.raises(FileFormatError, match=r"a\.mrcs: cannot be read"):
-        RunDirectory.resume(tmp_path / "run")
+        RunDirectory.resume(folder)
+
+
+def test_a_run_that_could_not_begin_leaves_its_folder_empty(particles: ParticleStack, tmp_path: Path) -> None:
+    images = tmp_path / "project" / "a.mrcs"
+    (tmp_path / "run").mkdir()
+    with pytest.raises(FileFormatError, match=r"b\.mrcs"):
+        RunDirectory.create(tmp_path / "run", SETTINGS, particles.replace(image_files=("b.mrcs",)))
+    assert not any((tmp_path / "run").iterdir())
+    run = RunDirectory.create(tmp_path / "run", SETTINGS, particles, {"mask": volume(1)})
+    run.discard()
+    assert not any((tmp_path / "run").iterdir())
+    assert images.is_file()
+    RunDirectory.create(tmp_path / "run", SETTINGS).close()
+
+
+def test_the_latest_two_iterations_keep_their_state(run_folder: Path) -> None:
+    with RunDirectory.resume(run_folder) as run:
+        write(run, 3)
+        kept = {f.parent.name for f in run_folder.glob("iterations/*/state.npz")}
+        assert kept == {"002", "003"}
+        assert {f.parent.name for f in run_folder.glob("iterations/*/map.mrc")} == {"001", "002", "003"}
+        assert [e.iteration for e in run.events() if e.kind == "iteration"] == [1, 2, 3]
+    assert latest_settings(run_folder).mask_threshold == 0.1 * 3
+    (run_folder / "iterations" / "003" / "state.npz").write_bytes(b"")
+    assert latest_settings(run_folder).mask_threshold == 0.1 * 2
+    with RunDirectory.resume(run_folder) as run:
+        latest = run.latest()
+        assert latest is not None
+        assert latest.number == 2
 
 
 def test_results_are_read_by_others(particles: ParticleStack, tmp_path: Path) -> None:
