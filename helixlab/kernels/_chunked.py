@@ -27,7 +27,7 @@ def blocks(count: int, size: int) -> Iterator[tuple[Int[np.ndarray, "size"], Boo
         yield np.minimum(rows, count - 1), rows < count
 
 
-def map_rows(function: Callable[[Int[np.ndarray, "size"]], Any], count: int, size: int) -> Any:
+def map_rows(function: Callable[[Int[np.ndarray, "size"]], Any], count: int, size: int, *, shards: int = 1) -> Any:
     """What ``function`` makes of the rows 0 to count − 1, ``size`` of them at a time.
 
     Parameters
@@ -37,6 +37,9 @@ def map_rows(function: Callable[[Int[np.ndarray, "size"]], Any], count: int, siz
         before it, saves a compilation.
     count, size : int
         Rows altogether, at least one, and at a time.
+    shards : int
+        Devices that the rows are spread over (:mod:`helixlab.kernels._sharded`), which must divide ``count``: row
+        numbers are then those on each device, ``size`` of them at a time, and the results lie as the rows do.
 
     Returns
     -------
@@ -46,7 +49,7 @@ def map_rows(function: Callable[[Int[np.ndarray, "size"]], Any], count: int, siz
     Raises
     ------
     HelixLabError
-        If there are no rows.
+        If there are no rows, or not as many on each device.
 
     Examples
     --------
@@ -55,6 +58,16 @@ def map_rows(function: Callable[[Int[np.ndarray, "size"]], Any], count: int, siz
     """
     if count < 1:
         raise HelixLabError(f"count: found {count} rows; at least one is needed.")
+    if count % shards:
+        raise HelixLabError(f"count: found {count} rows on {shards} devices; each needs as many. Fill up the last.")
+    each = count // shards
     # Fetched when all is under way, so that no block waits for another's results.
-    parts = jax.device_get([function(rows) for rows, _ in blocks(count, size)])
-    return jax.tree.map(lambda *pieces: np.concatenate(pieces)[:count], *parts)
+    parts = jax.device_get([function(rows) for rows, _ in blocks(each, size)])
+
+    def join(*pieces: np.ndarray) -> np.ndarray:
+        if shards == 1:
+            return np.concatenate(pieces)[:count]
+        by_device = np.concatenate([p.reshape(shards, -1, *p.shape[1:]) for p in pieces], axis=1)[:, :each]
+        return by_device.reshape(count, *by_device.shape[2:])
+
+    return jax.tree.map(join, *parts)

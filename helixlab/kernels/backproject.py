@@ -26,6 +26,7 @@ from jaxtyping import Array, Bool, Complex, Float, Int
 from helixlab.errors import HelixLabError
 from helixlab.geometry import HelicalSymmetry
 from helixlab.kernels._chunked import blocks
+from helixlab.kernels._sharded import jit_rows, shard_count
 from helixlab.kernels.bands import PAD, Band
 from helixlab.kernels.project import conjugate_where, stencil_at, stencil_radius
 
@@ -43,20 +44,21 @@ def empty_accumulator(r_max: int) -> Float[Array, "z z x 3"]:
 
 
 def backproject(
-    accumulator: Float[Array, "z z x 3"],
+    accumulator: Float[Array, "*parts z z x 3"],
     x: Float[Array, "n 2 f"],
     ctf: Float[Array, "n f"],
     matrices: Float[Array, "n 3 3"],
     band: Band,
     *,
     weight: Float[Array, "n"] | None = None,
-) -> Float[Array, "z z x 3"]:
+) -> Float[Array, "*parts z z x 3"]:
     """Add whitened, centred images at their poses.
 
     Parameters
     ----------
     accumulator : float32 array
-        From :func:`empty_accumulator` or an earlier call; its memory is used for the result.
+        From :func:`empty_accumulator` or an earlier call; its memory is used for the result. Where images are spread
+        over D devices it has D parts, shape (D, z, z, x, 3), spread alike; their sum is the accumulator.
     x, ctf : float32 arrays, shapes (n, 2, f) and (n, f)
         From :func:`helixlab.kernels.bands.whiten`, moved by their shifts.
     matrices : float32 array, shape (n, 3, 3)
@@ -72,7 +74,7 @@ def backproject(
         The new accumulator, without Friedel mates: add them with :func:`with_mates` when all images are in.
     """
     weight = jnp.ones(len(x), jnp.float32) if weight is None else weight
-    for rows, is_valid in blocks(len(x), _BLOCK):
+    for rows, is_valid in blocks(len(x) // shard_count(x), _BLOCK):
         accumulator = _scatter(accumulator, x, ctf, matrices, weight, rows, is_valid, band.k)
     return accumulator
 
@@ -141,9 +143,9 @@ def average_operators(
 # --- private kernels ----------------------------------------------------------------------------
 
 
-@partial(jax.jit, donate_argnums=0)
+@jit_rows("x", "accumulator", "ctf", "matrices", "weight", donate=("accumulator",))
 def _scatter(
-    accumulator: Float[Array, "z z x 3"],
+    accumulator: Float[Array, "*part z z x 3"],
     x: Float[Array, "n 2 f"],
     ctf: Float[Array, "n f"],
     matrices: Float[Array, "n 3 3"],
@@ -151,8 +153,8 @@ def _scatter(
     rows: Int[Array, "m"],
     is_valid: Bool[Array, "m"],
     k: Float[Array, "f 2"],
-) -> Float[Array, "z z x 3"]:
-    side = accumulator.shape[0]
+) -> Float[Array, "*part z z x 3"]:
+    side = accumulator.shape[-3]
 
     def contributions(
         x: Float[Array, "2 f"], ctf: Float[Array, "f"], matrix: Float[Array, "3 3"], weight: Float[Array, ""]

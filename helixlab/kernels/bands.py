@@ -24,6 +24,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from helixlab.errors import HelixLabError
 from helixlab.geometry.grids import axis_coordinates
+from helixlab.kernels._sharded import jit_rows
 from helixlab.kernels.interpolate import cubic_weights
 
 PAD = 2
@@ -140,7 +141,7 @@ def normalise_images(images: Float[Array, "n y x"], radius_px: float) -> Float[A
     return (images - mean[:, None, None]) / deviation[:, None, None]
 
 
-@jax.jit
+@jit_rows("images", "psi_deg")
 def image_bands(
     images: Float[Array, "n b b"], mask: Float[Array, "b b"], psi_deg: Float[Array, "n"], band: Band
 ) -> Float[Array, "n 2 f"]:
@@ -261,7 +262,7 @@ def rotate_pairs(x: Float[Array, "... 2 f"], cos: Float[Array, "... f"], sin: Fl
 # --- private kernels ----------------------------------------------------------------------------
 
 
-@jax.jit
+@jit_rows("images")
 def _background(
     images: Float[Array, "n y x"], outside: Bool[Array, "y x"]
 ) -> tuple[Float[Array, "n"], Float[Array, "n"]]:

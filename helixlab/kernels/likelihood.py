@@ -8,6 +8,8 @@ with sums over the half plane (each frequency stands for two of variance one hal
 the factor −½ into −1). The first sum, for all images and shifts against all slices, is a product of real matrices;
 so is the second, for all images. Log priors of orientations and shifts are added: the scores are log posteriors.
 
+Images may be spread over devices (:mod:`helixlab.kernels._sharded`): then each scores its own.
+
 Scores of all pairs exist only a block at a time. What is kept of them: per image and orientation the best and the
 log of the sum over shifts, per image and shift the best over orientations.
 """
@@ -21,6 +23,7 @@ from jaxtyping import Array, Float, Int
 
 from helixlab.errors import HelixLabError
 from helixlab.kernels._chunked import map_rows
+from helixlab.kernels._sharded import jit_rows, shard_count
 from helixlab.kernels.bands import Band, rotate_pairs, shift_phases
 
 _SCORES = 2**23
@@ -71,12 +74,13 @@ def score_grid(
         NumPy arrays.
     """
     prior = _or_zero(log_prior, len(references)), _or_zero(log_prior_shift, len(shifts_px))
-    images = max(1, min(_SCORES // (len(shifts_px) * len(references)), len(x)))
+    shards = shard_count(x)
+    images = max(1, min(_SCORES // (len(shifts_px) * len(references)), len(x) // shards))
 
     def score(rows: Int[np.ndarray, "m"]) -> Scores:
         return _score_all(x, ctf, references, rows, shifts_px, *prior, band)
 
-    return map_rows(score, len(x), images)
+    return map_rows(score, len(x), images, shards=shards)
 
 
 def score_candidates(
@@ -96,7 +100,7 @@ def score_candidates(
     Parameters
     ----------
     images : int array, shape (m,)
-        Numbers of images.
+        Numbers of images. Where images are spread over devices, each has an equal part of the list, with its own.
     candidates : int array, shape (m, c)
         Numbers of slices for each; negative ones stand for none and score −∞.
     x, ctf, references, shifts_px, band, log_prior, log_prior_shift
@@ -111,24 +115,30 @@ def score_candidates(
     Raises
     ------
     HelixLabError
-        If there is no such slice or image.
+        If there is no such slice or image, or an image is listed in the part of another device.
     """
     for name, numbers, count in (("candidates", candidates, len(references)), ("images", images, len(x))):
         if numbers.size and numbers.max() >= count:
             raise HelixLabError(f"{name}: found number {numbers.max()}; there are {count}, numbered from 0.")
     prior = _or_zero(log_prior, len(references)), _or_zero(log_prior_shift, len(shifts_px))
-    chosen = candidates.astype(np.int32)
+    # By device, as numbers on it.
+    shards = shard_count(x)
+    device, number = np.divmod(images.reshape(shards, -1).astype(np.int32), len(x) // shards)
+    if np.any(device != np.arange(shards)[:, None]):
+        raise HelixLabError("images: found images in the part of another device; list those of each device together.")
+    chosen = candidates.astype(np.int32).reshape(shards, -1, candidates.shape[1])
 
     def score(rows: Int[np.ndarray, "b"]) -> Scores:
-        return _score_chosen(x, ctf, references, images[rows], chosen[rows], shifts_px, *prior, band)
+        mine, theirs = (a[:, rows].reshape(-1, *a.shape[2:]) for a in (number, chosen))
+        return _score_chosen(x, ctf, references, mine, theirs, shifts_px, *prior, band)
 
-    return map_rows(score, len(images), _CANDIDATE_ROWS)
+    return map_rows(score, len(images), _CANDIDATE_ROWS, shards=shards)
 
 
 # --- private kernels ----------------------------------------------------------------------------
 
 
-@jax.jit
+@jit_rows("x", "ctf")
 def _score_all(
     x: Float[Array, "n 2 f"],
     ctf: Float[Array, "n f"],
@@ -148,7 +158,7 @@ def _score_all(
     return Scores(*_over_shifts(score), jnp.max(score, axis=2))
 
 
-@jax.jit
+@jit_rows("x", "ctf", "images", "chosen")
 def _score_chosen(
     x: Float[Array, "n 2 f"],
     ctf: Float[Array, "n f"],

@@ -23,6 +23,7 @@ from helixlab.geometry import Volume
 from helixlab.geometry.grids import axis_coordinates
 from helixlab.geometry.pose import euler_to_matrix
 from helixlab.kernels._chunked import map_rows
+from helixlab.kernels._sharded import jit_rows
 from helixlab.kernels.bands import PAD, band_images, frequency_band, largest_radius, shift_bands
 
 _BLOCK = 32
@@ -137,7 +138,7 @@ def gridding_window(box: int) -> Float[Array, "n n n"]:
     return axis[:, None, None] * axis[:, None] * axis
 
 
-@jax.jit
+@jit_rows("matrices")
 def slices(
     reference: Float[Array, "z z x 2"], matrices: Float[ArrayLike, "m 3 3"], k: Float[Array, "f 2"]
 ) -> Float[Array, "m 2 f"]:

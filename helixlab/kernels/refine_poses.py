@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from helixlab.kernels._chunked import map_rows
+from helixlab.kernels._sharded import jit_rows, shard_count, spread_like
 from helixlab.kernels.bands import Band, shift_bands
 from helixlab.kernels.project import slices
 
@@ -63,7 +64,7 @@ def refine_poses(
     pose : float array, shape (n, 5)
         Starts: rot, tilt, psi in degrees, shift x, y in pixels, within about a quarter of the smallest period.
     band : Band
-        Of ``x``.
+        Of ``x``, which may be spread over devices (:mod:`helixlab.kernels._sharded`).
     prior_mean, prior_precision : float arrays, shape (5,), optional
         Of the pose's numbers; precision 0 (the default): no prior. 1/variance, in the units of the pose.
     n_steps : int
@@ -77,7 +78,9 @@ def refine_poses(
     zero = np.zeros(5, np.float32)
     mean = zero if prior_mean is None else np.asarray(prior_mean, np.float32)
     precision = zero if prior_precision is None else np.asarray(prior_precision, np.float32)
-    starts = np.asarray(pose, np.float32)
+    shards = shard_count(x)
+    starts = np.asarray(pose, np.float32).reshape(shards, -1, 5)
+    block = min(_BLOCK, len(x) // shards)
 
     def climb(rows: Int[np.ndarray, "m"]) -> RefinedPoses:
         def fit_at(pose: Float[Array, "m 5"]) -> _Fit:
@@ -85,14 +88,15 @@ def refine_poses(
             seen = slices(reference, _turned(pose), band.k)
             return _fit(x, ctf, rows, seen, pose, band, mean, precision)
 
-        pose = jnp.asarray(starts[rows])
-        state = _State(pose, jnp.full(len(rows), _FIRST_DAMPING, jnp.float32), fit_at(pose))
+        pose = spread_like(starts[:, rows].reshape(-1, 5), x)
+        damping = spread_like(np.full(len(pose), _FIRST_DAMPING, np.float32), x)
+        state = _State(pose, damping, fit_at(pose))
         for _ in range(n_steps):
             trial = _propose(state)
             state = _choose(state, trial, fit_at(trial))
         return RefinedPoses(state.pose, state.fit.score, state.fit.curvature)
 
-    return map_rows(climb, len(starts), min(_BLOCK, len(starts)))
+    return map_rows(climb, len(x), block, shards=shards)
 
 
 # --- private kernels ----------------------------------------------------------------------------
@@ -110,7 +114,7 @@ class _State(NamedTuple):
     fit: _Fit
 
 
-@jax.jit
+@jit_rows("pose")
 def _turned(pose: Float[Array, "m 5"]) -> Float[Array, "k 3 3"]:
     """Four matrices for each pose: as it is, and turned by each angle."""
     angles = pose[:, None, :3] + _TURN_DEG * jnp.concatenate([jnp.zeros((1, 3)), jnp.eye(3)])
@@ -125,7 +129,7 @@ def _turned(pose: Float[Array, "m 5"]) -> Float[Array, "k 3 3"]:
     return jnp.moveaxis(jnp.array(rows), 2, 0)
 
 
-@jax.jit
+@jit_rows("x", "ctf", "seen", "pose")
 def _fit(
     x: Float[Array, "n 2 f"],
     ctf: Float[Array, "n f"],
@@ -151,7 +155,7 @@ def _fit(
     return _Fit(score, slope, curvature)
 
 
-@jax.jit
+@jit_rows("state")
 def _propose(state: _State) -> Float[Array, "m 5"]:
     diagonal = jnp.diagonal(state.fit.curvature, axis1=1, axis2=2)
     # An angle that changes nothing (a map round about its axis) stays where it is.
@@ -160,7 +164,7 @@ def _propose(state: _State) -> Float[Array, "m 5"]:
     return state.pose + jnp.linalg.solve(damped, state.fit.slope[..., None])[..., 0]
 
 
-@jax.jit
+@jit_rows("state", "trial", "fit")
 def _choose(state: _State, trial: Float[Array, "m 5"], fit: _Fit) -> _State:
     is_better = fit.score > state.fit.score
 

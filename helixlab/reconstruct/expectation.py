@@ -25,6 +25,7 @@ from helixlab.kernels.likelihood import score_candidates, score_grid
 from helixlab.kernels.project import pose_matrices, reference_transform, slices
 from helixlab.kernels.prune import OrientationGrid
 from helixlab.kernels.refine_poses import refine_poses
+from helixlab.reconstruct.devices import on_all, spread
 from helixlab.reconstruct.poses import Poses
 from helixlab.reconstruct.prepare import PreparedParticles
 
@@ -41,7 +42,7 @@ _STEPS = 4
 """Gauss–Newton steps at each resolution."""
 
 _BATCH = 512
-"""Images aligned at a time."""
+"""Images that a device aligns at a time where memory allows."""
 
 _SLICES = 256
 """Slices made at a time."""
@@ -154,10 +155,11 @@ def align_images(
     -------
     Alignment
     """
-    transform = reference_transform(reference, r_max=particles.last_shell)
+    transform = on_all(reference_transform(reference, r_max=particles.last_shell))
     grid = _CoarseGrid.of(particles, transform, ranges, shells[0])
-    parts = [grid.peaks(particles, rows[first : first + _BATCH], noise_power) for first in range(0, len(rows), _BATCH)]
-    peaks = _Peaks(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
+    batches = particles.batches(len(rows), shells[0], most=_BATCH, bytes_beside=grid.bytes_per_image)
+    parts = [grid.peaks(particles, rows[at], noise_power) for at, _ in batches]
+    peaks = _Peaks(*(np.concatenate(columns)[: len(rows)] for columns in zip(*parts, strict=True)))
     polarity = np.zeros((len(rows), 2))
     if is_coherent:
         odds = _polarity_log_odds(peaks.evidence, particles.filament[rows], _overlap(particles, ranges))
@@ -208,10 +210,10 @@ class _CoarseGrid:
         _, precision = ranges.prior(particles.pixel_size_A)
         return cls(
             grid,
-            jnp.asarray(references),
-            jnp.asarray(ranges.log_prior(angles), jnp.float32),
-            jnp.asarray(shifts, jnp.float32),
-            jnp.asarray(-0.5 * np.sum(precision[3:] * shifts**2, axis=1), jnp.float32),
+            on_all(jnp.asarray(references)),
+            on_all(jnp.asarray(ranges.log_prior(angles), jnp.float32)),
+            on_all(jnp.asarray(shifts, jnp.float32)),
+            on_all(jnp.asarray(-0.5 * np.sum(precision[3:] * shifts**2, axis=1), jnp.float32)),
             shell,
         )
 
@@ -220,19 +222,26 @@ class _CoarseGrid:
     ) -> _Peaks:
         """The peaks of some images: all of the grid first, then at each peak's orientation all shifts once more."""
         x, ctf, band = particles.whitened(rows, noise_power, self.shell)
-        x, ctf = jnp.concatenate([x, flip_bands(x)]), jnp.concatenate([ctf, ctf])
+        # An image and its flipped one are neighbours: they stay on one device.
+        x = jnp.stack([x, flip_bands(x)], axis=1).reshape(2 * len(x), *x.shape[1:])
+        ctf = jnp.repeat(ctf, 2, axis=0)
         priors = {"log_prior": self.log_prior, "log_prior_shift": self.log_prior_shift}
         log_sum = np.asarray(score_grid(x, ctf, self.references, self.shifts_px, band, **priors).log_sum)
         height = log_sum.max(axis=1)
         evidence = height + np.log(np.exp(log_sum - height[:, None]).sum(axis=1))
         number, score = (np.asarray(a) for a in _highest_peaks(log_sum, self._shape, count=_PEAKS))
-        image, place = np.nonzero(np.isfinite(score))
-        chosen = number[image, place]
-        again = score_candidates(x, ctf, self.references, image, chosen[:, None], self.shifts_px, band, **priors)
-        pose = np.zeros((*score.shape, 5), np.float32)
-        pose[image, place, :3] = self.grid.angles_deg()[chosen]
-        pose[image, place, 3:] = np.asarray(self.shifts_px)[np.asarray(again.by_shift).argmax(axis=1)]
-        return _Peaks(*(np.stack(np.split(a, 2), axis=1) for a in (pose, score, evidence)))
+        # Missing peaks are scored as well, so that every device has as many; their score stays −∞.
+        image, chosen = np.repeat(np.arange(len(x)), number.shape[1]), number.reshape(-1, 1)
+        again = score_candidates(x, ctf, self.references, image, chosen, self.shifts_px, band, **priors)
+        shift = np.asarray(self.shifts_px)[np.asarray(again.by_shift).argmax(axis=1)]
+        pose = np.concatenate([self.grid.angles_deg()[number], shift.reshape(*number.shape, 2)], axis=2)
+        both = pose.astype(np.float32), score, evidence
+        return _Peaks(*(a.reshape(len(rows), 2, *a.shape[1:]) for a in both))
+
+    @property
+    def bytes_per_image(self) -> int:
+        """What its scores take: best and sum over the shifts, of both polarities."""
+        return 16 * len(self.grid)
 
     @property
     def _shape(self) -> tuple[int, int, int]:
@@ -303,17 +312,14 @@ def _climb(
     """Every candidate at its nearest maximum at a resolution, with its score there."""
     mean, precision = ranges.prior(particles.pixel_size_A)
     poses, scores = [], []
-    for first in range(0, len(found.image), _BATCH):
-        part = found.select(np.arange(first, min(first + _BATCH, len(found.image))))
-        # Filled up, for one shape: one compilation.
-        at = np.minimum(np.arange(_BATCH), len(part.image) - 1)
-        x, ctf, band = particles.whitened(rows[part.image[at]], noise_power, shell)
-        x = jnp.where(jnp.asarray(part.flip[at] == 1)[:, None, None], flip_bands(x), x)
+    for at, is_valid in particles.batches(len(found.image), shell, most=_BATCH):
+        x, ctf, band = particles.whitened(rows[found.image[at]], noise_power, shell)
+        x = jnp.where(spread(found.flip[at] == 1)[:, None, None], flip_bands(x), x)
         refined = refine_poses(
-            transform, x, ctf, part.pose[at], band, prior_mean=mean, prior_precision=precision, n_steps=_STEPS
+            transform, x, ctf, found.pose[at], band, prior_mean=mean, prior_precision=precision, n_steps=_STEPS
         )
-        poses.append(np.asarray(refined.pose)[: len(part.image)])
-        scores.append(np.asarray(refined.score)[: len(part.image)])
+        poses.append(np.asarray(refined.pose)[is_valid])
+        scores.append(np.asarray(refined.score)[is_valid])
     return found._replace(pose=np.concatenate(poses), score=np.concatenate(scores))
 
 

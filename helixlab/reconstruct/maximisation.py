@@ -13,11 +13,12 @@ from helixlab.kernels.backproject import average_operators, backproject, empty_a
 from helixlab.kernels.bands import flip_bands, shift_bands
 from helixlab.kernels.reconstruct import inverse_signal_power, mean_weights, reconstruct_volume
 from helixlab.kernels.symmetrize import impose_symmetry
+from helixlab.reconstruct.devices import spread, summed_over_devices, zeros_by_device
 from helixlab.reconstruct.poses import Poses
 from helixlab.reconstruct.prepare import PreparedParticles
 
 _BATCH = 256
-"""Images added at a time."""
+"""Images that a device adds at a time where memory allows."""
 
 _LEAST_WEIGHT = 1e-6
 """Added to the weights, as a part of the largest shell mean: an empty shell then is zero."""
@@ -43,17 +44,15 @@ def accumulate(
     float32 array
         The accumulator (:mod:`helixlab.kernels.backproject`), with Friedel mates, without symmetry.
     """
-    accumulator = empty_accumulator(particles.last_shell)
+    accumulator = zeros_by_device(empty_accumulator(particles.last_shell))
     matrices = poses.matrices
-    for first in range(0, len(poses), _BATCH):
-        at = np.arange(first, first + _BATCH)
-        is_valid, at = at < len(poses), np.minimum(at, len(poses) - 1)
+    for at, is_valid in particles.batches(len(poses), particles.last_shell, most=_BATCH):
         x, ctf, band = particles.whitened(poses.image[at], noise_power, particles.last_shell)
-        x = jnp.where(jnp.asarray(poses.is_flipped[at])[:, None, None], flip_bands(x), x)
-        x = shift_bands(x, jnp.asarray(poses.shift_px[at], jnp.float32), band)
-        weight = jnp.asarray(poses.weight[at] * is_valid, jnp.float32)
-        accumulator = backproject(accumulator, x, ctf, jnp.asarray(matrices[at]), band, weight=weight)
-    return with_mates(accumulator)
+        x = jnp.where(spread(poses.is_flipped[at])[:, None, None], flip_bands(x), x)
+        x = shift_bands(x, spread(poses.shift_px[at].astype(np.float32)), band)
+        weight = spread((poses.weight[at] * is_valid).astype(np.float32))
+        accumulator = backproject(accumulator, x, ctf, spread(matrices[at]), band, weight=weight)
+    return with_mates(summed_over_devices(accumulator))
 
 
 def symmetrised(

@@ -5,14 +5,14 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
-from helixlab.kernels._chunked import blocks
 from helixlab.kernels.bands import Band, flip_bands, shift_bands
 from helixlab.kernels.project import reference_transform, slices
+from helixlab.reconstruct.devices import on_all, spread
 from helixlab.reconstruct.poses import Poses
 from helixlab.reconstruct.prepare import PreparedParticles
 
 _BATCH = 256
-"""Images compared at a time."""
+"""Images that a device compares at a time where memory allows."""
 
 _LEAST_POWER = 1e-3
 """Images have unit variance outside the particle: an emptier shell was filtered away, and would weigh without end."""
@@ -30,8 +30,8 @@ def image_power(particles: PreparedParticles) -> Float[np.ndarray, "g s"]:
     for group in range(len(total)):
         power = np.zeros(len(shells))
         rows = np.flatnonzero(particles.optics_group == group)
-        for first in range(0, len(rows), _BATCH):
-            power += np.sum(particles.x[rows[first : first + _BATCH]] ** 2, axis=(0, 1))
+        for at, is_valid in particles.batches(len(rows), particles.last_shell, most=_BATCH):
+            power += np.sum(particles.x.read(rows[at[is_valid]], len(shells)) ** 2, axis=(0, 1))
         total[group] = _by_shell(power / max(len(rows), 1), shells, particles.last_shell)
     return total
 
@@ -61,17 +61,17 @@ def residual_power(
     power, count = np.zeros((len(noise_power), len(shells))), np.zeros(len(noise_power))
     best = poses.best
     for half, reference in enumerate(references, start=1):
-        transform = reference_transform(reference, r_max=particles.last_shell)
+        transform = on_all(reference_transform(reference, r_max=particles.last_shell))
         mine = best.select(particles.half_set[best.image] == half)
         matrices = mine.matrices
-        for at, is_valid in blocks(len(mine), _BATCH):
+        for at, is_valid in particles.batches(len(mine), particles.last_shell, most=_BATCH):
             group = particles.optics_group[mine.image[at]]
+            is_of_group = is_valid[:, None] & (group[:, None] == np.arange(len(noise_power)))
             x, ctf, band = particles.whitened(mine.image[at], noise_power, particles.last_shell)
-            seen = slices(transform, matrices[at], band.k)
-            shift = mine.shift_px[at].astype(np.float32)
-            left = np.asarray(_residual(x, ctf, seen, mine.is_flipped[at], shift, band))
-            np.add.at(power, group[is_valid], left[is_valid])
-            np.add.at(count, group[is_valid], 1)
+            seen = slices(transform, spread(matrices[at]), band.k)
+            turned = spread(mine.is_flipped[at]), spread(mine.shift_px[at].astype(np.float32))
+            power += np.asarray(_residual(x, ctf, seen, *turned, spread(is_of_group), band))
+            count += is_of_group.sum(axis=0)
     ratio = np.stack(
         [_by_shell(p / max(n, 1), shells, particles.last_shell) for p, n in zip(power, count, strict=True)]
     )
@@ -83,12 +83,15 @@ def _residual(
     x: Float[Array, "n 2 f"],
     ctf: Float[Array, "n f"],
     seen: Float[Array, "n 2 f"],
-    is_flipped: Bool[Array | np.ndarray, "n"],
-    shift_px: Float[Array | np.ndarray, "n 2"],
+    is_flipped: Bool[Array, "n"],
+    shift_px: Float[Array, "n 2"],
+    is_of_group: Bool[Array, "n g"],
     band: Band,
-) -> Float[Array, "n f"]:
+) -> Float[Array, "g f"]:
+    """Sums over the images of each group."""
     x = jnp.where(is_flipped[:, None, None], flip_bands(x), x)
-    return jnp.sum((shift_bands(x, shift_px, band) - ctf[:, None] * seen) ** 2, axis=1)
+    left = jnp.sum((shift_bands(x, shift_px, band) - ctf[:, None] * seen) ** 2, axis=1)
+    return jnp.matmul(is_of_group.T.astype(jnp.float32), left, precision="highest")
 
 
 def _by_shell(power: Float[np.ndarray, "f"], shells: Int[np.ndarray, "f"], last_shell: int) -> Float[np.ndarray, "s"]:

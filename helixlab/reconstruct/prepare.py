@@ -1,25 +1,28 @@
 """Particles as the refinement sees them: transforms in the frames of their filaments, CTFs, half-sets."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, Int
+from jaxtyping import Array, Bool, Float, Int
 
 from helixlab.errors import HelixLabError
 from helixlab.io import ImageSource, ParticleStack, ctf_columns
-from helixlab.kernels.bands import Band, frequency_band, image_bands, largest_radius, narrow_band, normalise_images
+from helixlab.kernels._sharded import jit_rows
+from helixlab.kernels.bands import PAD, Band, frequency_band, image_bands, largest_radius, narrow_band, normalise_images
 from helixlab.kernels.ctf import CtfCoefficients, CtfParameters, ctf_coefficients, evaluate_ctf
 from helixlab.kernels.masks import soft_step
+from helixlab.reconstruct.band_store import BandStore, new_band_store
+from helixlab.reconstruct.devices import batches, on_all, spread
 from helixlab.reconstruct.half_sets import grouping, split_half_sets
 from helixlab.reconstruct.settings import RefinementSettings
 
 MASK_EDGE_PX = 5.0
 """Width of the soft edge in which images end."""
 
-_READ_BYTES = 1 << 26
-"""Images read and transformed at a time, unless the settings say: 64 MiB, whose padded transforms take eight times as
-much."""
+_READ_MOST = 512
+"""Images that a device transforms at a time where memory allows."""
 
 _BACKGROUND_PART = 0.94
 """Beyond this part of the box's half edge an image is taken for background; its corners at least are."""
@@ -31,8 +34,8 @@ class PreparedParticles:
 
     Parameters
     ----------
-    x : float32 array, shape (n, 2, f)
-        Transforms, each turned by its psi prior.
+    x : BandStore
+        Transforms, each turned by its psi prior; in memory or on disk.
     ctf : CtfCoefficients
         In the same frames, in steps of one cycle per box.
     band : Band
@@ -45,9 +48,11 @@ class PreparedParticles:
     pixel_size_A : float
     inter_box_distance_A : float or None
         Between neighbouring segments of a filament; the median.
+    batch_size : int, optional
+        Images worked on at a time. Default: by free memory.
     """
 
-    x: Float[np.ndarray, "n 2 f"]
+    x: BandStore
     ctf: CtfCoefficients
     band: Band
     half_set: Int[np.ndarray, "n"]
@@ -56,9 +61,10 @@ class PreparedParticles:
     psi_prior_deg: Float[np.ndarray, "n"]
     pixel_size_A: float
     inter_box_distance_A: float | None
+    batch_size: int | None = None
 
     def __len__(self) -> int:
-        return len(self.x)
+        return len(self.half_set)
 
     @property
     def box_px(self) -> int:
@@ -87,26 +93,48 @@ class PreparedParticles:
         """The rows of half-set 1 or 2."""
         return np.flatnonzero(self.half_set == half)
 
+    def batches(
+        self, count: int, r_max: int, *, most: int, bytes_beside: float = 0.0
+    ) -> Iterator[tuple[Int[np.ndarray, "b"], Bool[np.ndarray, "b"]]]:
+        """Numbers 0 to count − 1 by batches of images that are looked at up to a shell (:func:`devices.batches`).
+
+        Parameters
+        ----------
+        count, r_max : int
+        most : int
+            Images that a device takes at a time where memory allows.
+        bytes_beside : float
+            Taken for each image beside its transform.
+        """
+        frequencies = len(narrow_band(self.band, r_max).k)
+        yield from batches(count, 8.0 * frequencies + bytes_beside, most=most, size=self.batch_size)
+
     def whitened(
         self, rows: Int[np.ndarray, "m"], noise_power: Float[np.ndarray, "g s"], r_max: int
     ) -> tuple[Float[Array, "m 2 k"], Float[Array, "m k"], Band]:
-        """Images and CTFs of some rows up to a shell, divided by their noise's amplitude."""
-        band = narrow_band(self.band, r_max)
-        gain = 1.0 / np.sqrt(noise_power)[:, np.asarray(band.shell)]
-        gain = jnp.asarray(gain[self.optics_group[rows]], jnp.float32)
-        coefficients = CtfCoefficients(*(jnp.asarray(np.asarray(c)[rows]) for c in self.ctf))
-        ctf = evaluate_ctf(coefficients, band.k[:, 0], band.k[:, 1])
-        return jnp.asarray(self.x[rows, :, : len(band.k)]) * gain[:, None], ctf * gain, band
+        """Images and CTFs of some rows up to a shell, divided by their noise's amplitude; spread over the devices."""
+        band = on_all(narrow_band(self.band, r_max))
+        gain = np.asarray(1.0 / np.sqrt(noise_power)[:, np.asarray(band.shell)], np.float32)
+        coefficients = CtfCoefficients(*(spread(np.asarray(c)[rows]) for c in self.ctf))
+        x, group = spread(self.x.read(rows, len(band.k))), spread(self.optics_group[rows].astype(np.int32))
+        return *_whitened(x, coefficients, group, gain, band.k), band
 
 
-def prepare_particles(stack: ParticleStack, settings: RefinementSettings) -> PreparedParticles:
+def prepare_particles(
+    stack: ParticleStack, settings: RefinementSettings, *, scratch_dir: Path | None = None
+) -> PreparedParticles:
     """Read all images, batch by batch, and turn them into their frames.
+
+    Their transforms take about twice the images' memory; where this is more than a quarter of what is free, they lie in
+    a scratch file instead, which is gone when the run ends.
 
     Parameters
     ----------
     stack : ParticleStack
         With images, filaments, CTF and in-plane angles (psi priors, or the psi of an earlier alignment).
     settings : RefinementSettings
+    scratch_dir : path, optional
+        Where a scratch file is made; default: the system's folder for temporary files (TMPDIR).
 
     Returns
     -------
@@ -115,7 +143,8 @@ def prepare_particles(stack: ParticleStack, settings: RefinementSettings) -> Pre
     Raises
     ------
     HelixLabError
-        If a column is missing, pixel sizes differ, or an image cannot be used; it names the row.
+        If a column is missing, pixel sizes differ, or an image cannot be used; it names the row. If the scratch file
+        does not fit on the disk.
     """
     pixel_size_A = _one_pixel_size(stack)
     if stack.psi_prior_deg is None:
@@ -127,15 +156,13 @@ def prepare_particles(stack: ParticleStack, settings: RefinementSettings) -> Pre
     columns = ctf_columns(stack)
     columns["defocus_angle_deg"] = columns["defocus_angle_deg"] + psi
     ctf = ctf_coefficients(CtfParameters.of(**columns), step_per_A=1.0 / (box * pixel_size_A))
-    x = np.empty((len(stack), 2, len(band.k)), np.float32)
-    mask = _image_mask(box)
-    size = settings.batch_size or max(1, _READ_BYTES // (4 * box * box))
-    for first in range(0, len(stack), size):
-        rows = np.arange(first, min(first + size, len(stack)))
-        # The last batch is filled up: one compilation.
-        filled = np.minimum(np.arange(first, first + min(size, len(stack))), len(stack) - 1)
-        images = normalise_images(jnp.asarray(source.read_batch(filled)), _BACKGROUND_PART * box / 2)
-        x[rows] = np.asarray(image_bands(images, mask, jnp.asarray(psi[filled], jnp.float32), band))[: len(rows)]
+    x = new_band_store(len(stack), len(band.k), scratch_dir)
+    mask, everywhere = on_all(_image_mask(box)), on_all(band)
+    padded_bytes = 4.0 * (PAD * box) ** 2
+    for rows, is_valid in batches(len(stack), padded_bytes, most=_READ_MOST, size=settings.batch_size):
+        images = normalise_images(spread(source.read_batch(rows)), _BACKGROUND_PART * box / 2)
+        found = image_bands(images, mask, spread(psi[rows].astype(np.float32)), everywhere)
+        x.write(int(rows[0]), np.asarray(found)[is_valid])
     return PreparedParticles(
         x,
         ctf,
@@ -146,7 +173,20 @@ def prepare_particles(stack: ParticleStack, settings: RefinementSettings) -> Pre
         psi,
         pixel_size_A,
         _inter_box_distance_A(stack),
+        settings.batch_size,
     )
+
+
+@jit_rows("x", "coefficients", "group")
+def _whitened(
+    x: Float[Array, "m 2 k"],
+    coefficients: CtfCoefficients,
+    group: Int[Array, "m"],
+    gain: Float[Array, "g k"],
+    k: Float[Array, "k 2"],
+) -> tuple[Float[Array, "m 2 k"], Float[Array, "m k"]]:
+    gain = gain[group]
+    return x * gain[:, None], evaluate_ctf(coefficients, k[:, 0], k[:, 1]) * gain
 
 
 def _one_pixel_size(stack: ParticleStack) -> float:

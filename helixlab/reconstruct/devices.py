@@ -1,0 +1,101 @@
+"""All local devices as one: images spread over them, everything else on each.
+
+What works on images takes them by batches, each device an equal part (:mod:`helixlab.kernels._sharded`); sums over
+images are then summed over the devices. With one device nothing of this changes anything.
+"""
+
+from collections.abc import Iterator
+from typing import TypeVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jaxtyping import Array, Bool, Float, Int, Shaped
+
+from helixlab.kernels._chunked import blocks
+from helixlab.kernels._sharded import IMAGES
+from helixlab.reconstruct.memory import images_at_a_time
+
+Tree = TypeVar("Tree")
+
+_COPIES = 8
+"""Arrays as large as a batch's transforms that exist at once: read, whitened, both polarities, shifted, ..."""
+
+_ROUNDING = 16
+"""Batches smaller than a full one come in steps of so many images a device: two half-sets are seldom of one size, and
+each size is compiled."""
+
+
+def spread(values: Shaped[np.ndarray, "n ..."]) -> Shaped[Array, "n ..."]:
+    """Rows over all devices, an equal part on each; on one device where they do not divide.
+
+    Examples
+    --------
+    >>> spread(np.zeros((4, 2))).shape
+    (4, 2)
+    """
+    mesh = _mesh()
+    if mesh is None or len(values) % mesh.size:
+        return jnp.asarray(values)
+    return jax.device_put(values, NamedSharding(mesh, PartitionSpec(IMAGES)))
+
+
+def on_all(tree: Tree) -> Tree:
+    """A copy of arrays on every device, made once instead of whenever a kernel asks for them."""
+    mesh = _mesh()
+    return tree if mesh is None else jax.device_put(tree, NamedSharding(mesh, PartitionSpec()))
+
+
+def zeros_by_device(like: Float[Array, "*shape"]) -> Float[Array, "*parts_shape"]:
+    """What :func:`summed_over_devices` sums: zeros on each device, shape (D, ...); ``like`` itself with one device."""
+    mesh = _mesh()
+    if mesh is None:
+        return like
+    # Made where they lie: all parts on one device might be too much for it.
+    return jnp.zeros((mesh.size, *like.shape), like.dtype, device=NamedSharding(mesh, PartitionSpec(IMAGES)))
+
+
+def summed_over_devices(parts: Float[Array, "*parts_shape"]) -> Float[Array, "*shape"]:
+    """The sum of the devices' parts, on the first one."""
+    return parts if _mesh() is None else jax.device_put(jnp.sum(parts, axis=0), jax.local_devices()[0])
+
+
+def batches(
+    count: int, bytes_per_image: float, *, most: int, size: int | None = None
+) -> Iterator[tuple[Int[np.ndarray, "b"], Bool[np.ndarray, "b"]]]:
+    """Row numbers of each batch and which of them are no padding (:func:`helixlab.kernels._chunked.blocks`).
+
+    Parameters
+    ----------
+    count : int
+        Rows altogether.
+    bytes_per_image : float
+        What a kernel reads of an image; :data:`_COPIES` of it are allowed for.
+    most : int
+        Images that a device takes at a time where memory allows.
+    size : int, optional
+        Images in a batch, on all devices together. Default: by free memory.
+
+    Yields
+    ------
+    rows, is_valid
+        As many as a multiple of the devices.
+
+    Examples
+    --------
+    >>> [(len(rows), int(is_valid.sum())) for rows, is_valid in batches(40, 8.0, most=32, size=32)]
+    [(32, 32), (32, 8)]
+    """
+    devices = len(jax.local_devices())
+    wanted = size or devices * images_at_a_time(_COPIES * bytes_per_image, most)
+    yield from blocks(count, min(_up_to(wanted, devices), _up_to(count, _ROUNDING * devices)))
+
+
+def _up_to(count: int, step: int) -> int:
+    return -(-count // step) * step
+
+
+def _mesh() -> Mesh | None:
+    devices = jax.local_devices()
+    return Mesh(np.array(devices), (IMAGES,)) if len(devices) > 1 else None
