@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from helixlab.cli import _check, _lab, _maps, _particles, _search, _simulate, _symmetry
+from helixlab.cli import _check, _lab, _maps, _particles, _refine, _search, _simulate, _symmetry
 
 app = typer.Typer(
     name="helixlab",
@@ -56,6 +56,7 @@ app.command("fsc")(_maps.fsc)
 app.command("simulate")(_simulate.simulate)
 app.command("simulate-particles")(_particles.simulate_particles)
 app.command("check")(_check.check)
+app.command("refine")(_refine.refine)
 app.command("lab")(_lab.lab)
 
 

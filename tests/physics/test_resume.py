@@ -40,8 +40,8 @@ SETTINGS = RefinementSettings(
 _FILES = ("map.mrc", "half1.mrc", "half2.mrc", "mask.mrc", "particles.cs", "fsc.csv")
 
 
-@pytest.fixture(scope="module")
-def particles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def simulate_few(folder: Path) -> Path:
+    """The table of 48 segments of 8 filaments, box 32."""
     few = ParticleSettings(
         n_filaments=8,
         segments_per_filament=6,
@@ -51,7 +51,12 @@ def particles(tmp_path_factory: pytest.TempPathFactory) -> Path:
         optics=(OpticsSettings(snr=0.2),),
         seed=3,
     )
-    return simulate_particles("builtin", TRUTH, tmp_path_factory.mktemp("segments"), few).files["star"]
+    return simulate_particles("builtin", TRUTH, folder, few).files["star"]
+
+
+@pytest.fixture(scope="module")
+def particles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return simulate_few(tmp_path_factory.mktemp("segments"))
 
 
 @pytest.fixture(scope="module")

@@ -113,7 +113,7 @@ def test_output_survives_a_terminal_that_knows_ascii_only():
 
 def test_help_names_every_command(ok):
     listed = ok("--help")
-    several = "info search audit convert align impose fsc simulate simulate-particles check lab"
+    several = "info search audit convert align impose fsc simulate simulate-particles check refine lab"
     for name in several.split():
         assert f"  {name} " in listed
         assert ok(name, "--help").startswith("Usage")

@@ -1,0 +1,227 @@
+"""``helixlab refine``: from filament segments to half maps and a symmetry."""
+
+import contextlib
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from helixlab.cli._console import list_settings, print_json, reports_errors, warn
+from helixlab.cli._options import JsonOutput, ListSettings, SettingsFile, SetValues
+
+if TYPE_CHECKING:
+    from helixlab.reconstruct import Control, Event, IterationEvent, RefinementSettings, RunEnded, RunStarted
+
+STOPPED = 130
+"""Exit code of a run that the user stopped: a shell's for what Ctrl-C ended, so that no script goes on from it."""
+
+_COLUMNS = ("iteration", "aligned to", "GSFSC Å", "twist °", "± °", "rise Å", "± Å", "posterior", "seconds")
+
+
+@reports_errors
+def refine(
+    particles: Annotated[Path, typer.Argument(metavar="PARTICLES", help="Filament segments (.star or .cs).")],
+    out: Annotated[
+        Path, typer.Option("--out", metavar="DIR", help="The run's folder: new or empty, or with --resume the run's.")
+    ],
+    twist_deg: Annotated[
+        float | None, typer.Option("--twist", metavar="DEG", help="Estimate; without twist and rise: asymmetric.")
+    ] = None,
+    rise_A: Annotated[float | None, typer.Option("--rise", metavar="A", help="Estimate in Å, > 0.")] = None,
+    point_group: Annotated[
+        str | None, typer.Option("--point-group", metavar="Cn|Dn", help="Point group about the axis.")
+    ] = None,
+    volume: Annotated[Path | None, typer.Option("--volume", metavar="MAP", help="An initial model.")] = None,
+    mask: Annotated[Path | None, typer.Option("--mask", metavar="MAP", help="A static mask, kept as it is.")] = None,
+    images_root: Annotated[
+        Path | None, typer.Option("--images-root", metavar="DIR", help="Folder that image names are relative to.")
+    ] = None,
+    settings_file: SettingsFile = None,
+    values: SetValues = None,
+    resume: Annotated[
+        bool,
+        typer.Option("--resume", help="Go on from the last complete iteration, with its settings but those given now."),
+    ] = False,
+    list_all: ListSettings = False,
+    json_output: JsonOutput = False,
+) -> None:
+    """Refine filament segments to two half maps and a symmetry.
+
+    Each iteration is a line on stderr; the folder gets maps, half maps, mask, FSC curves, particles with refined poses
+    and all events. Ctrl-C stops the run and keeps what there is; stopped or killed, it goes on with --resume.
+    """
+    from helixlab.io import read_particles, read_volume
+    from helixlab.reconstruct import Control
+    from helixlab.reconstruct import refine as run
+
+    given = {"twist_deg": twist_deg, "rise_A": rise_A, "point_group": point_group}
+    if mask is not None:
+        given["mask"] = "static"
+    settings = _settings(settings_file, values or [], given, out if resume else None)
+    if list_all:
+        list_settings(settings)
+    start, control = time.perf_counter(), Control(settings)
+    events = run(
+        read_particles(particles, images_root=images_root),
+        settings,
+        out,
+        control,
+        volume=None if volume is None else read_volume(volume),
+        mask=None if mask is None else read_volume(mask),
+        resume=resume,
+    )
+    with _stopped_by_interrupt(control, out):
+        ended, warnings = _follow(events)
+    files = {name: str(out / file) for name, file in ended.files.items()}
+    if json_output:
+        print_json(_summary(ended, files, time.perf_counter() - start, warnings))
+    else:
+        typer.echo(_in_words(ended))
+        if files:
+            typer.echo(f"wrote {', '.join(files.values())}")
+    if ended.reason == "stopped":
+        raise typer.Exit(STOPPED)
+
+
+def _settings(
+    file: Path | None, values: Sequence[str], given: dict[str, Any], run: Path | None
+) -> "RefinementSettings":
+    """What is given, in place of the defaults or, to resume, of the run's own."""
+    from helixlab.reconstruct import RefinementSettings, latest_settings
+
+    settings = RefinementSettings.from_sources(file, values, given)
+    if run is None:
+        return settings
+    return latest_settings(run).replaced(**{name: getattr(settings, name) for name in settings.model_fields_set})
+
+
+@contextlib.contextmanager
+def _stopped_by_interrupt(control: "Control", out: Path) -> Iterator[None]:
+    """Ctrl-C stops the run after its phase; once more ends it at once, which loses no more than the iteration."""
+
+    def stop(*_: Any) -> None:
+        signal.signal(signal.SIGINT, before)
+        control.stop()
+        warn(["stopping after this phase of the iteration; Ctrl-C again ends at once."])
+
+    before = signal.signal(signal.SIGINT, stop)
+    try:
+        yield
+    except KeyboardInterrupt:
+        warn([f"ended within an iteration; what was complete before it is in {out}, and --resume goes on from there."])
+        raise typer.Exit(STOPPED) from None
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def _follow(events: "Iterator[Event]") -> "tuple[RunEnded, list[str]]":
+    """Say on stderr what the run says while it goes on; its end, and all warnings, each once."""
+    from helixlab.reconstruct import IterationEvent, Message, RunEnded, RunStarted
+
+    ended, warnings = None, dict[str, None]()
+    with _growing_table() as add_row:
+        for event in events:
+            new: Sequence[str] = ()
+            if isinstance(event, RunStarted):
+                typer.echo(_started_in_words(event), err=True)
+            elif isinstance(event, IterationEvent):
+                add_row(_row(event))
+                new = event.warnings
+            elif isinstance(event, Message):
+                new = [event.text] if event.level != "note" else []
+            elif isinstance(event, RunEnded):
+                ended = event
+                new = [*event.warnings, *([event.advice] if event.advice else [])]
+            warn([text for text in new if text not in warnings])
+            warnings |= dict.fromkeys(new)
+    if ended is None:
+        raise RuntimeError("the refinement ended without saying so")
+    return ended, list(warnings)
+
+
+@contextlib.contextmanager
+def _growing_table() -> Iterator[Callable[[Sequence[str]], None]]:
+    """A callable that adds a row: to a table that is drawn anew in a terminal, to a log file as a line."""
+    from rich.console import Console
+    from rich.live import Live
+    from rich.table import Table
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        widths = [max(len(name), 9) for name in _COLUMNS]
+
+        def write_line(cells: Sequence[str]) -> None:
+            typer.echo("  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True)), err=True)
+
+        write_line(_COLUMNS)
+        yield write_line
+        return
+    table = Table(show_edge=False, pad_edge=False)
+    for name in _COLUMNS:
+        table.add_column(name, justify="right")
+    with Live(table, console=console, auto_refresh=False) as live:
+
+        def add_row(cells: Sequence[str]) -> None:
+            table.add_row(*cells)
+            live.refresh()
+
+        yield add_row
+
+
+# --- what is said -------------------------------------------------------------------------------
+
+
+def _summary(ended: "RunEnded", files: dict[str, str], seconds: float, warnings: list[str]) -> dict[str, Any]:
+    numbers = {"resolution_A", "twist_deg", "rise_A", "twist_se_deg", "rise_se_A", "iterations"}
+    return {
+        **ended.model_dump(include=numbers),
+        "seconds": seconds,
+        "map": files.get("map"),
+        "half_maps": [files[name] for name in ("half1", "half2") if name in files],
+        "mask": files.get("mask"),
+        "particles": files.get("particles"),
+        "converged": ended.reason == "converged",
+        "warnings": warnings,
+    }
+
+
+def _started_in_words(event: "RunStarted") -> str:
+    goes_on = f", from iteration {event.first_iteration} on" if event.first_iteration > 1 else ""
+    return (
+        f"{event.n_segments} segments of {event.n_filaments} filaments, box {event.box_px} × {event.pixel_size_A:g} Å, "
+        f"{event.symmetry_order} asymmetric unit{'' if event.symmetry_order == 1 else 's'} each{goes_on}"
+    )
+
+
+def _row(event: "IterationEvent") -> tuple[str, ...]:
+    return (
+        str(event.iteration),
+        event.stage.removeprefix("aligned to "),
+        _number(event.resolution_A, 2),
+        _number(event.twist_deg, 3),
+        _number(event.twist_se_deg, 3),
+        _number(event.rise_A, 4),
+        _number(event.rise_se_A, 4),
+        _number(event.log_likelihood, 1),
+        _number(sum(event.seconds.values()), 1),
+    )
+
+
+def _number(value: float | None, digits: int) -> str:
+    return "" if value is None else f"{value:.{digits}f}"
+
+
+def _in_words(ended: "RunEnded") -> str:
+    found = f"{ended.reason.replace('_', ' ')} after {ended.iterations} iterations"
+    if ended.resolution_A is not None:
+        found += f": {ended.resolution_A:.2f} Å"
+    if ended.iterations == 0 or ended.twist_deg is None or ended.rise_A is None:
+        return found
+    twist, rise = (
+        f"{value:.{digits}f}" + (f" ± {error:.{digits}f}" if error is not None else "")
+        for value, error, digits in ((ended.twist_deg, ended.twist_se_deg, 3), (ended.rise_A, ended.rise_se_A, 4))
+    )
+    return f"{found}, twist {twist}°, rise {rise} Å"

@@ -1,0 +1,131 @@
+"""The command ``helixlab refine``: its JSON, its table, Ctrl-C and what resumes."""
+
+import json
+import signal
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import Result
+from physics.test_resume import simulate_few
+from typer.testing import CliRunner
+
+from helixlab import cli
+from helixlab.cli import _refine
+from helixlab.geometry import Volume
+from helixlab.io import read_particles, read_volume, write_volume
+from helixlab.reconstruct import IterationEvent, read_events
+
+_SYMMETRY = ["--twist", "-101", "--rise", "5.14"]
+_SET = [
+    *("--set", "realspace_symmetrize_res_A=30"),
+    *("--set", "symmetry_search_start_res_A=30"),
+    *("--set", "max_iterations=2"),
+]
+_PROMISED = {
+    "resolution_A", "twist_deg", "rise_A", "twist_se_deg", "rise_se_A", "iterations", "seconds", "map", "half_maps",
+    "mask", "particles", "converged", "warnings",
+}  # fmt: skip
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture(scope="module")
+def particles(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return simulate_few(tmp_path_factory.mktemp("segments"))
+
+
+@pytest.fixture
+def run(particles: Path, tmp_path: Path) -> Command:
+    """``helixlab refine`` of the particles into one folder, with further words."""
+
+    def invoke(*words: object) -> Result:
+        line = ["refine", particles, "--out", tmp_path / "run", *words]
+        return CliRunner().invoke(cli.app, [str(word) for word in line])
+
+    return invoke
+
+
+@pytest.fixture
+def interrupts(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Ctrl-C as often as the list's last number says, when the next row of the table is written."""
+    times: list[int] = []
+    row = _refine._row
+
+    def interrupted(event: IterationEvent) -> tuple[str, ...]:
+        for _ in range(times.pop() if times else 0):
+            signal.raise_signal(signal.SIGINT)
+        return row(event)
+
+    monkeypatch.setattr(_refine, "_row", interrupted)
+    return times
+
+
+def test_stopped_resumed_and_done(run: Command, interrupts: list[int], tmp_path: Path) -> None:
+    interrupts.append(1)
+    stopped = run(*_SYMMETRY, *_SET, "--json")
+    assert stopped.exit_code == 130, stopped.output
+    said = json.loads(stopped.stdout)
+    assert set(said) == _PROMISED
+    assert (said["iterations"], said["converged"]) == (1, False)
+    assert "--resume" in said["warnings"][-1]
+    assert "Ctrl-C again ends at once" in stopped.stderr
+    assert "48 segments of 8 filaments, box 32 × 5 Å, 5 asymmetric units each\n" in stopped.stderr
+    lines = stopped.stderr.splitlines()
+    header = next(line for line in lines if "GSFSC Å" in line)
+    row = next(line for line in lines if line.split()[:1] == ["1"])
+    assert len(row) == len(header)
+    assert row.split()[row.split().index("-101.000") + 1] == "5.1400"
+
+    done = run("--resume", "--json")
+    assert done.exit_code == 0, done.output
+    said = json.loads(done.stdout)
+    assert set(said) == _PROMISED
+    assert (said["iterations"], said["converged"]) == (2, False)
+    assert abs(said["twist_deg"] + 101) < 3
+    assert said["resolution_A"] >= 10.0
+    halves = [read_volume(path).data for path in said["half_maps"]]
+    np.testing.assert_allclose(read_volume(said["map"]).data, (halves[0] + halves[1]) / 2, rtol=1e-6)
+    assert read_volume(said["mask"]).data.max() == 1.0
+    assert len(read_particles(said["particles"])) == 48
+    assert "from iteration 2 on" in done.stderr
+
+    again = run("--resume", "--set", "max_iterations=3")
+    assert again.exit_code == 0, again.output
+    assert again.stdout.startswith("max iterations after 3 iterations: ")
+    assert "note: The run ended before it converged" in again.stderr
+    assert f"wrote {tmp_path / 'run' / 'map.mrc'}, " in again.stdout
+    assert [event.kind for event in read_events(tmp_path / "run")] == [
+        "run_started", "iteration", "run_started", "iteration", "run_started", "settings_edited", "iteration",
+        "run_ended",
+    ]  # fmt: skip
+
+
+def test_interrupted_twice(run: Command, interrupts: list[int], tmp_path: Path) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    interrupts.append(2)
+    ended = run(*_SYMMETRY, *_SET, "--json")
+    assert ended.exit_code == 130, ended.output
+    assert ended.stdout == ""
+    assert "--resume goes on from there" in ended.stderr
+    assert signal.getsignal(signal.SIGINT) is before
+    assert [event.kind for event in read_events(tmp_path / "run")] == ["run_started", "iteration"]
+
+
+def test_what_is_refused(run: Command, particles: Path, tmp_path: Path) -> None:
+    write_volume(tmp_path / "mask.mrc", Volume(np.ones((16, 16, 16)), 5.0))
+    for words, message in (
+        (["--twist", "-101"], "--rise: missing, with --twist -101.0"),
+        ([*_SYMMETRY, "--set", "maximum=3"], "maximum: there is no such setting"),
+        ([*_SYMMETRY, "--resume"], "run: found no run (settings.json is missing)"),
+        ([*_SYMMETRY, "--mask", tmp_path / "mask.mrc"], "mask: found (16, 16, 16) voxels for images of 32 pixels"),
+        ([*_SYMMETRY, "--mask", tmp_path / "mask.mrc", "--set", "max_iterations=0"], "max_iterations: found 0"),
+    ):
+        failed = run(*words, "--json")
+        assert failed.exit_code == 2, failed.output
+        assert message in json.loads(failed.stdout)["error"]
+        assert failed.stderr.splitlines()[-1] == f"helixlab: {json.loads(failed.stdout)['error']}"
+    assert run(*_SYMMETRY, "--set", "max_iterations=1").exit_code == 0  # nothing is in the way of another attempt
+    assert "is not empty" in run(*_SYMMETRY).stderr
+    assert "seed: decided when the run starts" in run("--resume", "--set", "seed=3").stderr
