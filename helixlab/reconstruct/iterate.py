@@ -58,10 +58,6 @@ _NOTHING_YET = (
 _ROT_BINS, _TILT_BINS, _SHIFT_BINS, _PSI_BINS = 36, 18, 24, 24
 
 
-_NOT_YET = ("use_nonuniform",)
-"""Settings that are refused rather than passed over."""
-
-
 def refine(
     particles: ParticleStack | str | os.PathLike[str],
     settings: RefinementSettings,
@@ -101,9 +97,9 @@ def refine(
     Raises
     ------
     HelixLabError
-        If the particles, settings or maps do not fit together, or a setting asks for what this loop cannot do yet:
-        before the first event, and a new folder is empty again. What fails later is an event of the log, RunEnded
-        ("failed"), before it is raised; the run can go on from its last iteration.
+        If the particles, settings or maps do not fit together: before the first event, and a new folder is empty
+        again. What fails later is an event of the log, RunEnded ("failed"), before it is raised; the run can go on from
+        its last iteration.
 
     Notes
     -----
@@ -198,9 +194,6 @@ def _begin(
     is_resumed: bool,
 ) -> _Run:
     """All that can be refused is refused here."""
-    for name in _NOT_YET:
-        if getattr(settings, name):
-            raise HelixLabError(f"{name}: found it switched on; the refinement cannot do that yet. Switch it off.")
     if maps["mask"] is not None and settings.mask != "static":
         raise HelixLabError(f"mask: found one with mask={settings.mask}; set mask=static, or leave it out.")
     if is_resumed and out_dir is None:
@@ -279,6 +272,7 @@ def iteration_event(
         symmetry_order=symmetry_order(particles, settings),
         is_symmetry_searched=info.is_searched,
         is_realspace_symmetrized=info.is_real_space,
+        is_nonuniform=info.is_nonuniform,
         is_shift_limited=settings.limit_shifts and state.symmetry is not None,
         low_resolution_join_A=info.join_A,
         angular_step_deg=ranges.orientations(particles.resolution_A(info.align_shell)).steps_deg[0],

@@ -28,6 +28,7 @@ from helixlab.reconstruct.maximisation import accumulate, half_map, symmetrised,
 from helixlab.reconstruct.noise import image_power, residual_power
 from helixlab.reconstruct.poses import Poses, joined_poses
 from helixlab.reconstruct.prepare import PreparedParticles
+from helixlab.reconstruct.regularise import filtered_nonuniform
 from helixlab.reconstruct.settings import RefinementSettings, max_symmetry_order
 from helixlab.reconstruct.symmetry_update import SymmetryEstimate, update_symmetry
 from helixlab.validate.fsc import HALF_MAP_THRESHOLD
@@ -128,8 +129,9 @@ class StepInfo:
         To which this iteration aligned.
     join_A : float
         The halves shared their reference up to this resolution.
-    is_searched, is_real_space : bool
-        Whether twist and rise were searched, and symmetry imposed in real space.
+    is_searched, is_real_space, is_nonuniform : bool
+        Whether twist and rise were searched, symmetry was imposed in real space, and the next references were filtered
+        locally.
     seconds : dict
         By phase.
     """
@@ -140,6 +142,7 @@ class StepInfo:
     join_A: float
     is_searched: bool
     is_real_space: bool
+    is_nonuniform: bool
     seconds: dict[str, float]
 
 
@@ -263,10 +266,13 @@ def step(
         seed=settings.seed,
     )
     fsc = np.maximum(_trusted(agreement.smooth.fsc[: particles.last_shell + 1]), _MEMORY * state.fsc)
-    filtered = half_maps(fsc)
+    resolution_A = agreement.resolution_A
+    is_nonuniform = (
+        settings.use_nonuniform and min(resolution_A, state.best_resolution_A) <= settings.nonuniform_start_res_A
+    )
+    filtered = filtered_nonuniform(halves, state.mask.mask)[0] if is_nonuniform else half_maps(fsc)
     clock.lap("maps")
 
-    resolution_A = agreement.resolution_A
     poses_agree_A = agreement.poses_agree_A
     next_shell = _next_shell(particles, state.align_shell, particles.box_A / poses_agree_A)
     is_joined = state.is_joined and poses_agree_A > _PARTED * _first_join_A(settings)
@@ -301,7 +307,9 @@ def step(
     posterior = np.empty(len(particles))
     for half, alignment in enumerate(alignments, start=1):
         posterior[particles.rows_of(half)] = alignment.log_posterior
-    return new, StepInfo(agreement, posterior, state.align_shell, join_A, is_searched, is_real_space, clock.seconds)
+    return new, StepInfo(
+        agreement, posterior, state.align_shell, join_A, is_searched, is_real_space, is_nonuniform, clock.seconds
+    )
 
 
 def terminate(
