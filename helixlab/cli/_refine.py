@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 STOPPED = 130
 """Exit code of a run that the user stopped: a shell's for what Ctrl-C ended, so that no script goes on from it."""
 
-_COLUMNS = ("iteration", "aligned to", "GSFSC Å", "twist °", "± °", "rise Å", "± Å", "posterior", "seconds")
+_COLUMNS = ("iter.", "aligned", "GSFSC Å", "twist °", "± °", "rise Å", "± Å", "log P", "seconds")
+"""Aligned: the resolution to which; log P: of a segment's best pose, the mean."""
 
 
 @reports_errors
@@ -151,17 +152,11 @@ def _growing_table() -> Iterator[Callable[[Sequence[str]], None]]:
 
     console = Console(stderr=True)
     if not console.is_terminal:
-        widths = [max(len(name), 9) for name in _COLUMNS]
-
-        def write_line(cells: Sequence[str]) -> None:
-            typer.echo("  ".join(cell.rjust(width) for cell, width in zip(cells, widths, strict=True)), err=True)
-
-        write_line(_COLUMNS)
-        yield write_line
+        yield _line_writer()
         return
     table = Table(show_edge=False, pad_edge=False)
     for name in _COLUMNS:
-        table.add_column(name, justify="right")
+        table.add_column(name, justify="right", no_wrap=True)
     with Live(table, console=console, auto_refresh=False) as live:
 
         def add_row(cells: Sequence[str]) -> None:
@@ -169,6 +164,18 @@ def _growing_table() -> Iterator[Callable[[Sequence[str]], None]]:
             live.refresh()
 
         yield add_row
+
+
+def _line_writer() -> Callable[[Sequence[str]], None]:
+    widths = [max(len(name), 8) for name in _COLUMNS]
+    waiting = [_COLUMNS]
+
+    def write_line(cells: Sequence[str]) -> None:
+        for line in (*waiting, cells):
+            typer.echo("  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)), err=True)
+        waiting.clear()
+
+    return write_line
 
 
 # --- what is said -------------------------------------------------------------------------------

@@ -135,17 +135,17 @@ class RunDirectory:
         except OSError as error:
             raise HelixLabError(f"{folder}: cannot be made ({error.strerror}); choose another folder.") from error
         run = cls(folder, settings, _lock(folder))
-        if any(entry.name != _LOCK for entry in folder.iterdir()):
+        if not _is_free(folder):
             run.close()
             raise HelixLabError(
                 f"{folder}: the folder is not empty; choose another one, or let the run in it go on (resume)."
             )
         try:
-            (folder / "iterations").mkdir()
-            (folder / "inputs").mkdir()
+            (folder / "iterations").mkdir(exist_ok=True)
+            (folder / "inputs").mkdir(exist_ok=True)
             for name, volume in (maps or {}).items():
-                write_volume(folder / "inputs" / f"{name}.mrc", volume)
-            write_json(folder / "inputs.json", _described_inputs(particles))
+                write_volume(folder / "inputs" / f"{name}.mrc", volume, overwrite=True)
+            write_json(folder / "inputs.json", _described_inputs(particles), overwrite=True)
             (folder / "events.jsonl").touch()
             # The last of the three: a folder that has settings has everything.
             write_json(folder / "settings.json", settings.model_dump(mode="json"))
@@ -368,6 +368,12 @@ def _lock(folder: Path) -> filelock.BaseFileLock:
     except filelock.Timeout:
         raise HelixLabError(f"{folder}: another process is running here; stop it, or choose another folder.") from None
     return lock
+
+
+def _is_free(folder: Path) -> bool:
+    """Whether there is nothing in it, or nothing but what a run has left that was killed before it had begun."""
+    left = {entry.name for entry in folder.iterdir()} - {_LOCK}
+    return left <= {"iterations", "inputs", "inputs.json", "events.jsonl"} and not any(folder.glob("iterations/*"))
 
 
 def _described_inputs(particles: ParticleStack | None) -> dict[str, Any]:

@@ -162,9 +162,9 @@ def test_a_run_goes_on_with_the_same_files_only(particles: ParticleStack, tmp_pa
     for other in others:
         with pytest.raises(HelixLabError, match="particles: these are not the ones that the run in"):
             RunDirectory.resume(folder, other)
-    with pytest.raises(HelixLabError, match="mask: found another, and the run in .* began with its own"):
+    with pytest.raises(HelixLabError, match=r"mask: found another, and the run in .* began with its own"):
         RunDirectory.resume(folder, maps={"mask": volume(2)})
-    with pytest.raises(HelixLabError, match="initial_model: found one, and the run in .* began with none"):
+    with pytest.raises(HelixLabError, match=r"initial_model: found one, and the run in .* began with none"):
         RunDirectory.resume(folder, maps={"initial_model": volume(1)})
     images = tmp_path / "project" / "a.mrcs"
     content = images.read_bytes()
@@ -187,7 +187,14 @@ def test_a_run_that_could_not_begin_leaves_its_folder_empty(particles: ParticleS
     run.discard()
     assert not any((tmp_path / "run").iterdir())
     assert images.is_file()
-    RunDirectory.create(tmp_path / "run", SETTINGS).close()
+    RunDirectory.create(tmp_path / "run", SETTINGS, particles, {"mask": volume(1)}).close()
+    (tmp_path / "run" / "settings.json").unlink()  # as if it had been killed before
+    run = RunDirectory.create(tmp_path / "run", SETTINGS, particles, {"mask": volume(2)})
+    run.write_iteration(iteration_event(1), {}, {})
+    run.close()
+    (tmp_path / "run" / "settings.json").unlink()
+    with pytest.raises(HelixLabError, match="the folder is not empty"):
+        RunDirectory.create(tmp_path / "run", SETTINGS)
 
 
 def test_the_latest_two_iterations_keep_their_state(run_folder: Path) -> None:
