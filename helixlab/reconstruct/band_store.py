@@ -7,6 +7,7 @@ mapped, so that it takes no address space, and has no name: when the run ends, h
 
 import tempfile
 import weakref
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol, runtime_checkable
 
@@ -113,7 +114,7 @@ class FileBands:
 
     def write(self, first: int, x: Float[np.ndarray, "m 2 f"]) -> None:
         """Keep the transforms of the images from row ``first`` on."""
-        for low, high in zip(self._edges[:-1], self._edges[1:], strict=True):
+        for low, high in pairwise(self._edges):
             left = np.ascontiguousarray(x[:, :, low:high], np.float32).data.cast("B")
             try:
                 self._file.seek(self._place(low, high, first))
@@ -128,8 +129,8 @@ class FileBands:
         found = np.empty((len(wanted), 2, count), np.float32)
         # Runs of neighbouring rows are read in one go.
         starts = np.flatnonzero(np.diff(wanted, prepend=-2) != 1).tolist()
-        runs = list(zip(starts, [*starts[1:], len(wanted)], strict=True))
-        for low, high in zip(self._edges[:-1], self._edges[1:], strict=True):
+        runs = list(pairwise([*starts, len(wanted)]))
+        for low, high in pairwise(self._edges):
             stop = min(high, count)
             if stop <= low:
                 break

@@ -15,7 +15,6 @@ from jaxtyping import Array, Bool, Float, Int, Shaped
 
 from helixlab.kernels._chunked import blocks
 from helixlab.kernels._sharded import IMAGES
-from helixlab.reconstruct.memory import images_at_a_time
 
 Tree = TypeVar("Tree")
 
@@ -62,7 +61,7 @@ def summed_over_devices(parts: Float[Array, "*parts_shape"]) -> Float[Array, "*s
 
 
 def batches(
-    count: int, bytes_per_image: float, *, most: int, size: int | None = None
+    count: int, bytes_per_image: float, *, most: int, batch_bytes: int, size: int | None = None
 ) -> Iterator[tuple[Int[np.ndarray, "b"], Bool[np.ndarray, "b"]]]:
     """Row numbers of each batch and which of them are no padding (:func:`helixlab.kernels._chunked.blocks`).
 
@@ -74,8 +73,10 @@ def batches(
         What a kernel reads of an image; :data:`_COPIES` of it are allowed for.
     most : int
         Images that a device takes at a time where memory allows.
+    batch_bytes : int
+        Memory of each device for a batch (:func:`helixlab.reconstruct.memory.batch_bytes`).
     size : int, optional
-        Images in a batch, on all devices together. Default: by free memory.
+        Images in a batch, on all devices together, however much memory they take.
 
     Yields
     ------
@@ -84,11 +85,13 @@ def batches(
 
     Examples
     --------
-    >>> [(len(rows), int(is_valid.sum())) for rows, is_valid in batches(40, 8.0, most=32, size=32)]
+    >>> [(len(rows), int(is_valid.sum())) for rows, is_valid in batches(40, 8.0, most=512, batch_bytes=2048)]
     [(32, 32), (32, 8)]
     """
     devices = len(jax.local_devices())
-    wanted = size or devices * images_at_a_time(_COPIES * bytes_per_image, most)
+    fitting = max(1, min(most, int(batch_bytes / (_COPIES * bytes_per_image))))
+    # A power of two, as the blocks of kernels are: none of them is half empty.
+    wanted = size or devices << (fitting.bit_length() - 1)
     yield from blocks(count, min(_up_to(wanted, devices), _up_to(count, _ROUNDING * devices)))
 
 

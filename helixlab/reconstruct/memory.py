@@ -1,4 +1,4 @@
-"""How much memory is free, and how many images of a batch it holds."""
+"""How much memory is free, and how much of it a batch of images may take."""
 
 import os
 import sys
@@ -30,34 +30,22 @@ def free_memory_bytes() -> int:
     return max(0, min([*_machine_bytes(), *_cgroup_bytes(), *_address_space_bytes()], default=_UNKNOWN_BYTES))
 
 
-def free_device_bytes() -> int:
-    """What the fullest local device may still take; of CPUs, which share it, a part of the machine's free memory."""
-    devices = jax.local_devices()
-    told = [stats for stats in (device.memory_stats() for device in devices) if stats and "bytes_limit" in stats]
-    if not told:
-        return free_memory_bytes() // len(devices)
-    return min(stats["bytes_limit"] - stats.get("bytes_in_use", 0) for stats in told)
+def batch_bytes() -> int:
+    """What a batch may take on each local device, with all that is made of it; a power of two.
 
-
-def images_at_a_time(bytes_per_image: float, most: int) -> int:
-    """How many images a device takes at a time: a power of two, at most ``most``.
-
-    Powers of two, so that a little more or less memory does not mean other shapes and another compilation.
-
-    Parameters
-    ----------
-    bytes_per_image : float
-        With all that is made of an image while its batch is worked on.
-    most : int
-        ≥ 1; more would not be faster.
+    So that a little more or less free memory means neither other shapes, to be compiled again, nor other roundings.
 
     Examples
     --------
-    >>> images_at_a_time(1.0, 300), images_at_a_time(1e18, 300)
-    (256, 1)
+    >>> batch_bytes().bit_count()
+    1
     """
-    fitting = _SHARE_OF_BATCH * free_device_bytes() / bytes_per_image
-    return 1 << (max(1, min(most, int(fitting))).bit_length() - 1)
+    devices = jax.local_devices()
+    told = [stats for stats in (device.memory_stats() for device in devices) if stats and "bytes_limit" in stats]
+    free = [stats["bytes_limit"] - stats.get("bytes_in_use", 0) for stats in told]
+    # Even where devices have a memory of their own, batches come and go through that of the machine, which CPUs share.
+    free.append(free_memory_bytes() // len(devices))
+    return 1 << (max(1, int(_SHARE_OF_BATCH * min(free))).bit_length() - 1)
 
 
 # --- what the system says -----------------------------------------------------------------------

@@ -16,6 +16,7 @@ from helixlab.kernels.masks import soft_step
 from helixlab.reconstruct.band_store import BandStore, new_band_store
 from helixlab.reconstruct.devices import batches, on_all, spread
 from helixlab.reconstruct.half_sets import grouping, split_half_sets
+from helixlab.reconstruct.memory import batch_bytes
 from helixlab.reconstruct.settings import RefinementSettings
 
 MASK_EDGE_PX = 5.0
@@ -49,7 +50,9 @@ class PreparedParticles:
     inter_box_distance_A : float or None
         Between neighbouring segments of a filament; the median.
     batch_size : int, optional
-        Images worked on at a time. Default: by free memory.
+        Images worked on at a time. Default: as many as ``batch_bytes`` allow.
+    batch_bytes : int
+        Memory that a batch may take on each device.
     """
 
     x: BandStore
@@ -62,6 +65,7 @@ class PreparedParticles:
     pixel_size_A: float
     inter_box_distance_A: float | None
     batch_size: int | None = None
+    batch_bytes: int = 1 << 30
 
     def __len__(self) -> int:
         return len(self.half_set)
@@ -107,7 +111,9 @@ class PreparedParticles:
             Taken for each image beside its transform.
         """
         frequencies = len(narrow_band(self.band, r_max).k)
-        yield from batches(count, 8.0 * frequencies + bytes_beside, most=most, size=self.batch_size)
+        yield from batches(
+            count, 8.0 * frequencies + bytes_beside, most=most, batch_bytes=self.batch_bytes, size=self.batch_size
+        )
 
     def whitened(
         self, rows: Int[np.ndarray, "m"], noise_power: Float[np.ndarray, "g s"], r_max: int
@@ -156,10 +162,12 @@ def prepare_particles(
     columns = ctf_columns(stack)
     columns["defocus_angle_deg"] = columns["defocus_angle_deg"] + psi
     ctf = ctf_coefficients(CtfParameters.of(**columns), step_per_A=1.0 / (box * pixel_size_A))
+    padded_bytes, most_bytes = 4.0 * (PAD * box) ** 2, batch_bytes()
     x = new_band_store(len(stack), len(band.k), scratch_dir)
     mask, everywhere = on_all(_image_mask(box)), on_all(band)
-    padded_bytes = 4.0 * (PAD * box) ** 2
-    for rows, is_valid in batches(len(stack), padded_bytes, most=_READ_MOST, size=settings.batch_size):
+    for rows, is_valid in batches(
+        len(stack), padded_bytes, most=_READ_MOST, batch_bytes=most_bytes, size=settings.batch_size
+    ):
         images = normalise_images(spread(source.read_batch(rows)), _BACKGROUND_PART * box / 2)
         found = image_bands(images, mask, spread(psi[rows].astype(np.float32)), everywhere)
         x.write(int(rows[0]), np.asarray(found)[is_valid])
@@ -174,6 +182,7 @@ def prepare_particles(
         pixel_size_A,
         _inter_box_distance_A(stack),
         settings.batch_size,
+        most_bytes,
     )
 
 
