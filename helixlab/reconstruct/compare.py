@@ -1,0 +1,293 @@
+"""Which symmetry? Refinements at low resolution under each hypothesis, scored on held-out segments.
+
+Each hypothesis, and the control that imposes none, starts from the same images at the same random azimuths and runs
+until its map no longer changes: half maps joined at first, at last apart. Twist and rise stay as they are, and copies
+are averaged in Fourier space and in real space from the beginning, so that a map holds nothing but its hypothesis.
+Then each half map is scored on the other half's segments (:mod:`helixlab.reconstruct.held_out`), with what all maps
+share: half-sets, mask, grid of poses, and one noise spectrum, the least that any of the maps leaves unexplained.
+
+Images are prepared once and cut down to the band that the resolution needs, and no shape depends on twist or rise, so
+that nothing is compiled again.
+"""
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from jaxtyping import Float
+from scipy.ndimage import rotate
+
+from helixlab.errors import HelixLabError
+from helixlab.geometry import HelicalSymmetry, Volume
+from helixlab.io import BadImagesError, ParticleStack, read_particles
+from helixlab.kernels.bands import narrow_band
+from helixlab.reconstruct.bad_particles import bad_particles_error, usable_particles
+from helixlab.reconstruct.expectation import SearchRange
+from helixlab.reconstruct.held_out import held_out_scores
+from helixlab.reconstruct.masking import FilamentMask
+from helixlab.reconstruct.prepare import PreparedParticles, prepare_particles
+from helixlab.reconstruct.settings import RefinementSettings
+from helixlab.reconstruct.step import RefinementState, init, search_range, step
+from helixlab.reconstruct.verdicts import HypothesisComparison, Kind, ScoredMaps, compare_scores
+
+Progress = Callable[[str, float], None]
+
+_ALWAYS_A, _NEVER_A = 1e6, 1e-6
+"""Resolutions that every map passes, and none."""
+
+_JOINED_AT_MOST = 6
+"""Iterations with a shared reference; from random azimuths the polarities of most filaments settle in two to five."""
+
+_APART = 2
+"""Iterations after these in which the halves share nothing: poses forget what they owe to the other half."""
+
+_SETTLED = 0.95
+"""Correlation with the last iteration's references, round parts left out, from which on the poses are settled."""
+
+_LEAST_RISES = 3
+"""Rises that a box must hold: fewer copies say nothing of a symmetry."""
+
+_TURN_DEG = 6.0
+"""Step of the azimuthal average: at the rim of a filament 100 Å wide 5 Å, within the resolution."""
+
+
+def compare_hypotheses(
+    particles: ParticleStack | str | os.PathLike[str],
+    hypotheses: Sequence[HelicalSymmetry],
+    *,
+    resolution_A: float = 12.0,
+    settings: RefinementSettings | None = None,
+    progress: Progress | None = None,
+) -> HypothesisComparison:
+    """Rank symmetries by how well maps made under them explain segments they have not seen.
+
+    Parameters
+    ----------
+    particles : ParticleStack or path
+        Segments with in-plane angles, CTF and filaments.
+    hypotheses : sequence of HelicalSymmetry
+        At least one.
+    resolution_A : float
+        To which segments are looked at. Finer separates closer values, and takes more time and data.
+    settings : RefinementSettings, optional
+        Priors and ranges of poses, mask, seed. Its twist, rise and point group have no meaning here.
+    progress : callable, optional
+        Called with a text and the part done, 0 to 1.
+
+    Returns
+    -------
+    HypothesisComparison
+        Each symmetry once, as it was first written, with two controls: the map without symmetry, and its round part.
+
+    Raises
+    ------
+    HelixLabError
+        If the particles cannot be used, a rise is too long for the box, the resolution lies beyond the images' Nyquist
+        frequency, or the settings ask for a static mask.
+
+    Notes
+    -----
+    A long rise among the hypotheses widens the search along the axis for all of them, by half of it to each side.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> from helixlab.simulate import OpticsSettings, ParticleSettings, simulate_particles
+    >>> few = ParticleSettings(
+    ...     n_filaments=8,
+    ...     segments_per_filament=6,
+    ...     box_px=48,
+    ...     pixel_size_A=5.0,
+    ...     inter_box_distance_A=36.0,
+    ...     optics=(OpticsSettings(snr=0.3),),
+    ... )
+    >>> truth = HelicalSymmetry(60.0, 12.0)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     files = simulate_particles("builtin", truth, folder, few).files
+    ...     found = compare_hypotheses(files["star"], [HelicalSymmetry(75.0, 12.0), truth], resolution_A=18.0)
+    >>> found.best == truth
+    True
+    """
+    settings = settings or RefinementSettings()
+    report = progress or (lambda stage, fraction: None)
+    stack = particles if isinstance(particles, ParticleStack) else read_particles(particles)
+    _check(stack, hypotheses, resolution_A, settings)
+    report("Reading images", 0.0)
+    prepared = narrowed(_prepared(stack, settings), resolution_A)
+    _check_rises(prepared, hypotheses)
+    plain = _plain(settings, hypotheses, resolution_A)
+    candidates: list[HelicalSymmetry | None] = [None, *_distinct(hypotheses)]
+    mask = init(prepared, plain).mask
+    runs = []
+    for number, symmetry in enumerate(candidates):
+
+        def tell(iteration: int, number: int = number, symmetry: HelicalSymmetry | None = symmetry) -> None:
+            part = number + (iteration - 1) / (_JOINED_AT_MOST + _APART)
+            report(f"{symmetry or 'no symmetry'}: iteration {iteration}", part / (len(candidates) + 1))
+
+        runs.append(_run(prepared, _imposing(plain, symmetry), mask, tell))
+    report("Scoring held-out segments", len(candidates) / (len(candidates) + 1))
+    return compare_scores(_scored(prepared, runs, plain))
+
+
+def narrowed(particles: PreparedParticles, resolution_A: float) -> PreparedParticles:
+    """The same images in the smallest box that holds a resolution: all work on maps becomes less.
+
+    Transforms of images are divided by the box's edge, so that they keep their values, and with them the noise.
+    """
+    band = narrow_band(particles.band, particles.shell_of(resolution_A))
+    box = 2 * int(band.shell[-1]) + 1
+    return replace(
+        particles, band=band._replace(box=np.float32(box)), pixel_size_A=particles.box_px * particles.pixel_size_A / box
+    )
+
+
+# --- before -------------------------------------------------------------------------------------
+
+
+def _check(
+    stack: ParticleStack,
+    hypotheses: Sequence[HelicalSymmetry],
+    resolution_A: float,
+    settings: RefinementSettings,
+) -> None:
+    if not hypotheses:
+        raise HelixLabError("hypotheses: found none; give at least one twist and rise.")
+    if settings.mask == "static":
+        raise HelixLabError(
+            "mask: found static; hypotheses are compared in one round mask made from the images. Leave it dynamic."
+        )
+    pixel_A = float(stack.pixel_size_A[0])
+    nyquist_A = 2 * pixel_A
+    if not resolution_A >= nyquist_A:
+        raise HelixLabError(
+            f"resolution_A: found {resolution_A:g}; images of {pixel_A:g} Å per pixel end at {nyquist_A:g} Å. Give a "
+            "larger number."
+        )
+
+
+def _prepared(stack: ParticleStack, settings: RefinementSettings) -> PreparedParticles:
+    usable, _ = usable_particles(stack, settings)
+    try:
+        return prepare_particles(usable, settings)
+    except BadImagesError:
+        raise bad_particles_error(stack) from None
+
+
+def _check_rises(particles: PreparedParticles, hypotheses: Sequence[HelicalSymmetry]) -> None:
+    for symmetry in hypotheses:
+        if symmetry.rise_A * _LEAST_RISES > particles.box_A:
+            raise HelixLabError(
+                f"hypotheses: {symmetry}: the box of {particles.box_A:.0f} Å holds fewer than {_LEAST_RISES} rises. "
+                "Cut larger segments, or leave it out."
+            )
+
+
+def _distinct(hypotheses: Sequence[HelicalSymmetry]) -> list[HelicalSymmetry]:
+    """Each symmetry once, in the order given, as it was first written."""
+    found: list[HelicalSymmetry] = []
+    for symmetry in hypotheses:
+        if symmetry not in found:
+            found.append(symmetry)
+    return found
+
+
+def _plain(
+    settings: RefinementSettings, hypotheses: Sequence[HelicalSymmetry], resolution_A: float
+) -> RefinementSettings:
+    """What all runs share: the settings of the control."""
+    along_A = settings.shift_range_along_A or max(h.rise_A for h in hypotheses) / 2
+    return settings.replaced(
+        twist_deg=None,
+        rise_A=None,
+        point_group="C1",
+        max_symmetry_order=None,
+        twist_search_range_deg=None,
+        rise_search_range_A=None,
+        symmetry_search_start_res_A=_NEVER_A,
+        realspace_symmetrize_res_A=_ALWAYS_A,
+        shift_range_along_A=along_A,
+        low_resolution_join_A=resolution_A,
+        gsfsc_split_res_A=max(settings.gsfsc_split_res_A, resolution_A),
+    )
+
+
+def _imposing(settings: RefinementSettings, symmetry: HelicalSymmetry | None) -> RefinementSettings:
+    if symmetry is None:
+        return settings
+    return settings.replaced(twist_deg=symmetry.twist_deg, rise_A=symmetry.rise_A, point_group=symmetry.point_group)
+
+
+# --- the runs -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, eq=False)
+class _Run:
+    symmetry: HelicalSymmetry | None
+    state: RefinementState
+    seconds: float
+
+
+def _run(
+    particles: PreparedParticles, settings: RefinementSettings, mask: FilamentMask, tell: Callable[[int], None]
+) -> _Run:
+    """From random azimuths to half maps that share nothing."""
+    start = time.perf_counter()
+    state = replace(init(particles, settings), mask=mask)
+    # The mask of all hypotheses stays.
+    settings = settings.replaced(mask="static")
+    is_settled = False
+    while not is_settled and state.iteration < _JOINED_AT_MOST:
+        tell(state.iteration + 1)
+        last = state
+        state, _ = step(particles, state, settings)
+        is_settled = _likeness(last, state) > _SETTLED
+    settings = settings.replaced(low_resolution_join_A=_ALWAYS_A, gsfsc_split_res_A=_ALWAYS_A)
+    for _ in range(_APART):
+        tell(state.iteration + 1)
+        state, _ = step(particles, state, settings)
+    return _Run(settings.symmetry, state, time.perf_counter() - start)
+
+
+def _likeness(last: RefinementState, new: RefinementState) -> float:
+    """Correlation of the references of two iterations, without what is round in them."""
+    uneven = []
+    for state in (last, new):
+        whole = state.references[0].data + state.references[1].data
+        uneven.append((whole - _round_part(whole, state.mask)).ravel())
+    return float(np.corrcoef(*uneven)[0, 1])
+
+
+def _round_part(data: Float[np.ndarray, "n n n"], mask: FilamentMask) -> Float[np.ndarray, "n n n"]:
+    """The mean of a masked map along its axis and round it, as long as the mask."""
+    middle = len(data) // 2
+    along = mask.mask[:, middle, middle]
+    mean = data.sum(axis=0) / along.sum()
+    # The box is odd: its middle is the origin.
+    turns = [rotate(mean, angle_deg, reshape=False, order=3) for angle_deg in np.arange(0.0, 360.0, _TURN_DEG)]
+    return (along[:, None, None] * np.mean(turns, axis=0)).astype(np.float32)
+
+
+# --- the scores ---------------------------------------------------------------------------------
+
+
+def _scored(particles: PreparedParticles, runs: Sequence[_Run], settings: RefinementSettings) -> list[ScoredMaps]:
+    """The maps of all runs, of which the first is the control, and the control's round part."""
+    noise_power = np.min([run.state.noise_power for run in runs], axis=0)
+    control = runs[0]
+    ranges = search_range(particles, control.state, settings)
+
+    def scored(kind: Kind, run: _Run, references: tuple[Volume, Volume], ranges: SearchRange) -> ScoredMaps:
+        start = time.perf_counter()
+        scores = held_out_scores(particles, references, noise_power, ranges, shell=particles.last_shell)
+        seconds = run.seconds + time.perf_counter() - start
+        return ScoredMaps(kind, run.symmetry, scores, run.state.iteration, seconds)
+
+    found = [
+        scored("asymmetric" if run.symmetry is None else "helical", run, run.state.references, ranges) for run in runs
+    ]
+    one, two = (r.with_data(_round_part(r.data, control.state.mask)) for r in control.state.references)
+    # Every rot sees the same of it.
+    return [*found, scored("round", control, (one, two), replace(ranges, cyclic_order=360))]
