@@ -36,6 +36,9 @@ _BLOCK = 32
 _PLANES = 16
 """Planes of constant kz turned at a time; bounds the memory at any box."""
 
+_PER_STEP = 1
+"""Angles per step of the grid on the widest circle."""
+
 
 def empty_accumulator(r_max: int) -> Float[Array, "z z x 3"]:
     """An accumulator for bands up to the shell ``r_max``, all zero."""
@@ -129,9 +132,12 @@ def average_operators(
             f"more, and must stay within half a box, {box_A / 2:g} Å."
         )
     radius = accumulator.shape[2] - 1
-    n_phi = 4 * int(np.ceil(2 * np.pi * radius / 4))
+    n_phi = 4 * int(np.ceil(_PER_STEP * 2 * np.pi * radius / 4))
     order = np.fft.fftfreq(n_phi, 1 / n_phi)
-    turn = np.exp(-1j * np.deg2rad(symmetry.twist_deg * np.outer(order, steps) % 360.0))
+    # Between two angles linearly: weights stay positive, where a wave's own phase would ring about a lonely image.
+    whole, part = np.divmod(symmetry.twist_deg * steps * n_phi / 360.0, 1.0)
+    by_whole, by_one = (np.exp(-2j * np.pi * (np.outer(order, n) % n_phi) / n_phi) for n in (whole, 1.0))
+    turn = by_whole * (1 - part + part * by_one)
     height = np.outer(steps, np.arange(radius + 1)) * (symmetry.rise_A / (PAD * box_A))
     in_group = np.where(order % symmetry.cyclic_order == 0, symmetry.cyclic_order, 0)
     numerator_factor = in_group[:, None] * (turn @ np.exp(-2j * np.pi * (height % 1.0)))

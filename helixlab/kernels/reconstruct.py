@@ -21,7 +21,7 @@ from helixlab.kernels.bands import PAD, largest_radius
 from helixlab.kernels.project import gridding_window
 
 _LEAST_WEIGHT = 1e-3
-"""Added to the weight, as a part of its shell's mean: bounds what nearly empty steps of the grid can become."""
+"""Of a step of the grid, as a part of its shell's mean: bounds what nearly empty ones can become."""
 
 _FSC_RANGE = (1e-3, 0.999)
 """Beyond these an FSC from finite shells says nothing about the ratio of signal and noise."""
@@ -103,8 +103,8 @@ def _reconstruct(
 ) -> Float[Array, "n n n"]:
     radius, padded = accumulator.shape[2] - 1, PAD * box
     shells, count = _shells(radius), len(inverse_power)
-    added = inverse_power + _LEAST_WEIGHT * mean_weights(accumulator)
-    weight = accumulator[..., 2] + jnp.append(added, 0.0)[shells]
+    least = _LEAST_WEIGHT * mean_weights(accumulator)
+    weight = jnp.maximum(accumulator[..., 2], jnp.append(least, 0.0)[shells]) + jnp.append(inverse_power, 0.0)[shells]
     is_known = (shells < count) & (weight > 0)
     gain = jnp.where(is_known, box / jnp.where(is_known, weight, 1.0), 0.0)
     transform = jax.lax.complex(accumulator[..., 0] * gain, accumulator[..., 1] * gain)

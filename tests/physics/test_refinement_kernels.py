@@ -105,6 +105,18 @@ def test_the_symmetry_completes_a_map_from_few_views(helix, reference):
     assert 1 - completed < (1 - alone) / 3
 
 
+def test_a_lonely_image_has_no_negative_weight_at_any_twist():
+    # Its transform is a ridge, about which waves with phases of their own would ring: the sum of a few images then
+    # has weights near zero, and a map made of it breaks.
+    band = frequency_band(BOX, R_MAX)
+    view, pose = jnp.ones((1, 2, len(band.k))), pose_matrices(np.array([17.0]), np.array([90.0]), np.zeros(1))
+    once = with_mates(backproject(empty_accumulator(R_MAX), view, jnp.ones((1, len(band.k))), pose, band))
+    for twist_deg in (60.0, 59.98, -100.7):
+        total = average_operators(once, HelicalSymmetry(twist_deg, 12.0), n_steps=2, box_A=BOX * PIXEL_A)
+        # A Fourier transform in single precision rounds by EPS times the square root of its terms' sum of squares.
+        assert float(total[..., 2].min()) > -20 * EPS * float(total[..., 2].max())
+
+
 def test_signal_power_follows_the_fsc():
     power = np.asarray(inverse_signal_power(jnp.array([3.0, 3.0, 3.0]), jnp.array([1.0, 0.0, -0.2])))
     assert power[0] < 0.01

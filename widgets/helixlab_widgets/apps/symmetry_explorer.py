@@ -1,6 +1,7 @@
 """The Symmetry Explorer: one map, one symmetry in hand, and every view of it following."""
 
 import os
+import threading
 from collections.abc import Sequence
 
 import ipywidgets
@@ -94,7 +95,9 @@ class SymmetryExplorer(View):
         given = ExplorerState.model_validate(state) if isinstance(state, dict) else state
         first = given or ExplorerState(twist_deg=start.twist_deg, rise_A=start.rise_A, point_group=start.point_group)
         self._history = History(first)
-        self._is_following = False
+        self._showing = threading.RLock()
+        self._follower: int | None = None
+        """Thread in which the views are told the state: what they report in it is no wish of the user."""
 
         self.controls = SymmetryControls(first.symmetry, max_rise_A=self.map.max_rise_A)
         self.candidates = CandidatesTable()
@@ -240,7 +243,7 @@ class SymmetryExplorer(View):
 
     def _on_dragged(self, change: dict) -> None:
         view = change["owner"]
-        if not self._is_following:
+        if self._follower != threading.get_ident():
             self._take(HelicalSymmetry(view.twist_deg, view.rise_A, self.state.point_group))
 
     def _take(self, symmetry: HelicalSymmetry) -> None:
@@ -260,7 +263,7 @@ class SymmetryExplorer(View):
             self._take(self.candidates.candidates[change["new"]].symmetry)
 
     def _on_display(self, change: dict) -> None:
-        if not self._is_following:
+        if self._follower != threading.get_ident():
             self.state = self.state.with_display(**{change["name"]: change["new"]})
 
     def _on_state(self, change: dict) -> None:
@@ -276,20 +279,23 @@ class SymmetryExplorer(View):
 
     def _show_symmetry(self) -> None:
         """Tell every view the symmetry in hand, and what is looked at."""
-        state, symmetry = self.state, self.symmetry
-        size = " × ".join(map(str, self.map.volume.shape))
-        what = "half maps, " if self.map.has_halves else ""
-        mirrored = ", mirrored" if state.is_flipped else ""
-        self.heading.title = f"{self.map.name}: {what}{size} voxels of {self.map.volume.pixel_size_A:.4g} Å{mirrored}"
-        self._is_following = True
-        try:
-            self.controls.symmetry = symmetry
-            for view in (self.cylinder, self.spectrum, self.landscape):
-                with view.hold_trait_notifications():
-                    view.twist_deg, view.rise_A = symmetry.twist_deg, symmetry.rise_A
-                    view.point_group = symmetry.point_group
-            self.candidates.mark(symmetry)
-            self.slices.at_px, self.slices.kind = state.display.at_px, state.display.kind
-            self.cylinder.radius_A, self.cylinder.thickness_A = state.display.radius_A, state.display.thickness_A
-        finally:
-            self._is_following = False
+        # By one thread at a time: the last to begin has the newest state.
+        with self._showing:
+            state, symmetry = self.state, self.symmetry
+            size = " × ".join(map(str, self.map.volume.shape))
+            what = "half maps, " if self.map.has_halves else ""
+            mirrored = ", mirrored" if state.is_flipped else ""
+            pixel = f"{self.map.volume.pixel_size_A:.4g} Å"
+            self.heading.title = f"{self.map.name}: {what}{size} voxels of {pixel}{mirrored}"
+            self._follower = threading.get_ident()
+            try:
+                self.controls.symmetry = symmetry
+                for view in (self.cylinder, self.spectrum, self.landscape):
+                    with view.hold_trait_notifications():
+                        view.twist_deg, view.rise_A = symmetry.twist_deg, symmetry.rise_A
+                        view.point_group = symmetry.point_group
+                self.candidates.mark(symmetry)
+                self.slices.at_px, self.slices.kind = state.display.at_px, state.display.kind
+                self.cylinder.radius_A, self.cylinder.thickness_A = state.display.radius_A, state.display.thickness_A
+            finally:
+                self._follower = None
