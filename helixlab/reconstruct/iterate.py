@@ -4,11 +4,12 @@ The command line, notebooks and tests all run :func:`refine` and read its events
 :mod:`helixlab.reconstruct.step`.
 """
 
+import contextlib
 import datetime
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Literal
 
@@ -55,6 +56,9 @@ _NOTHING_YET = (
     "resume=True), or remove its folder."
 )
 
+_BATCH_BYTES = "batch_bytes"
+"""Saved beside the state: other batches would sum the same numbers in another order."""
+
 _ROT_BINS, _TILT_BINS, _SHIFT_BINS, _PSI_BINS = 36, 18, 24, 24
 
 
@@ -85,8 +89,9 @@ def refine(
     mask : Volume, optional
         The static mask.
     resume : bool
-        Go on after the last complete iteration of the folder, to the end that the run would have had on this device.
-        Particles must be the same; maps that the run was given are in its folder.
+        Go on after the last complete iteration of the folder, to the end that the run would have had: on the same
+        devices, with no less memory free, to the last bit. Particles must be the same; maps that the run was given are
+        in its folder.
 
     Yields
     ------
@@ -103,11 +108,12 @@ def refine(
 
     Notes
     -----
-    A stop is heard between the phases of an iteration; the iteration that it ends is done again by a run that goes on.
+    A stop is heard before each batch of images; the iteration that it ends is done again by a run that goes on.
     """
     start = time.perf_counter()
     control = control or Control(settings)
     run = _begin(particles, settings, out_dir, {"initial_model": volume, "mask": mask}, is_resumed=resume)
+    run.prepared = replace(run.prepared, before_batch=control.check_stop)
     try:
         for event in run.opening:
             yield run.said(event)
@@ -119,7 +125,7 @@ def refine(
                 if changes := edited.changes_from(run.settings):
                     yield run.said(SettingsEdited(iteration=run.state.iteration + 1, changes=changes))
                     run.settings = edited
-                yield run.iterate(control)
+                yield run.iterate()
             except StopRequested:
                 reason = "stopped"
                 break
@@ -128,7 +134,8 @@ def refine(
     except Exception as error:
         advice = str(error) or type(error).__name__
         iterations, seconds = run.state.iteration, time.perf_counter() - start
-        run.said(RunEnded(reason="failed", advice=advice, iterations=iterations, seconds=seconds))
+        with contextlib.suppress(OSError):  # a full disk is what failed, and takes no event either
+            run.said(RunEnded(reason="failed", advice=advice, iterations=iterations, seconds=seconds))
         raise
     finally:
         if run.folder is not None:
@@ -152,12 +159,15 @@ class _Run:
             self.folder.append(event)
         return event
 
-    def iterate(self, control: Control) -> IterationEvent:
-        state, info = step(self.prepared, self.state, self.settings, check_stop=control.check_stop)
+    def iterate(self) -> IterationEvent:
+        state, info = step(self.prepared, self.state, self.settings)
         event = iteration_event(self.prepared, state, info, self.settings)
         if self.folder is not None:
             arrays = state_to_arrays(state)
-            event = self.folder.write_iteration(event, arrays, _volumes(state), self.settings)
+            batch_bytes = np.asarray(self.prepared.batch_bytes)
+            event = self.folder.write_iteration(
+                event, {**arrays, _BATCH_BYTES: batch_bytes}, _volumes(state), self.settings
+            )
             # To the last bit, and in its order in memory, what a run that resumes would read.
             state = state_from_arrays(arrays)
         self.state, self.last = state, event
@@ -225,7 +235,10 @@ def _prepared(
     except BadImagesError:
         raise bad_particles_error(stack) from None
     if saved is not None:
-        state = state_from_arrays(saved.arrays())
+        arrays = saved.arrays()
+        state = state_from_arrays(arrays)
+        # Where less memory is free than before, smaller batches are better than none.
+        prepared = replace(prepared, batch_bytes=min(prepared.batch_bytes, int(arrays[_BATCH_BYTES])))
     else:
         # A run that resumes before its first iteration reads the folder's copies, and so does this one.
         volume, mask = (maps.get(name) if folder is None else folder.given(name) for name in ("initial_model", "mask"))

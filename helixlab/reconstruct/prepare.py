@@ -1,6 +1,6 @@
 """Particles as the refinement sees them: transforms in the frames of their filaments, CTFs, half-sets."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,6 +53,9 @@ class PreparedParticles:
         Images worked on at a time. Default: as many as ``batch_bytes`` allow.
     batch_bytes : int
         Memory that a batch may take on each device.
+    before_batch : callable
+        Called before a batch of images is looked at: a user's wish to stop is heard there, and ends the work by what
+        it raises.
     """
 
     x: BandStore
@@ -66,6 +69,7 @@ class PreparedParticles:
     inter_box_distance_A: float | None
     batch_size: int | None = None
     batch_bytes: int = 1 << 30
+    before_batch: Callable[[], None] = lambda: None
 
     def __len__(self) -> int:
         return len(self.half_set)
@@ -119,6 +123,7 @@ class PreparedParticles:
         self, rows: Int[np.ndarray, "m"], noise_power: Float[np.ndarray, "g s"], r_max: int
     ) -> tuple[Float[Array, "m 2 k"], Float[Array, "m k"], Band]:
         """Images and CTFs of some rows up to a shell, divided by their noise's amplitude; spread over the devices."""
+        self.before_batch()
         band = on_all(narrow_band(self.band, r_max))
         gain = np.asarray(1.0 / np.sqrt(noise_power)[:, np.asarray(band.shell)], np.float32)
         coefficients = CtfCoefficients(*(spread(np.asarray(c)[rows]) for c in self.ctf))

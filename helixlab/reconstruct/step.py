@@ -9,7 +9,6 @@ that the FSC says what happens beyond the frequencies that were aligned on, wher
 """
 
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
@@ -191,11 +190,7 @@ def init(
 
 
 def step(
-    particles: PreparedParticles,
-    state: RefinementState,
-    settings: RefinementSettings,
-    *,
-    check_stop: Callable[[], None] = lambda: None,
+    particles: PreparedParticles, state: RefinementState, settings: RefinementSettings
 ) -> tuple[RefinementState, StepInfo]:
     """One iteration.
 
@@ -204,14 +199,12 @@ def step(
     particles : PreparedParticles
     state : RefinementState
     settings : RefinementSettings
-    check_stop : callable, optional
-        Called after each phase; what it raises ends the iteration there.
 
     Returns
     -------
     RefinementState, StepInfo
     """
-    clock = _Clock(check_stop)
+    clock = _Clock()
     shells = _align_shells(particles, state.align_shell)
     ranges = search_range(particles, state, settings)
     alignments = [
@@ -360,10 +353,9 @@ def symmetry_order(particles: PreparedParticles, settings: RefinementSettings) -
 
 
 class _Clock:
-    """Seconds by phase, and whether to go on to the next."""
+    """Seconds by phase."""
 
-    def __init__(self, check_stop: Callable[[], None]) -> None:
-        self._check_stop = check_stop
+    def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
         self._last = time.perf_counter()
 
@@ -371,7 +363,6 @@ class _Clock:
         now = time.perf_counter()
         self.seconds[phase] = round(now - self._last, 3)
         self._last = now
-        self._check_stop()
 
 
 def _align_shells(particles: PreparedParticles, last: int) -> tuple[int, ...]:

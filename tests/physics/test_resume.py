@@ -68,11 +68,11 @@ def unbroken(particles: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Within(Control):
-    """Acts after a phase of an iteration, both counted from 1; phase 0 is before the iteration begins."""
+    """Acts at a batch of an iteration, both counted from 1; batch 0 is before the iteration begins."""
 
-    def __init__(self, iteration: int, phase: int, act: Callable[[Control], None]) -> None:
+    def __init__(self, iteration: int, batch: int, act: Callable[[Control], None]) -> None:
         super().__init__(SETTINGS)
-        self.at, self.now, self.act = [iteration, phase], [0, 0], act
+        self.at, self.now, self.act = [iteration, batch], [0, 0], act
 
     def between_iterations(self, settings: RefinementSettings) -> RefinementSettings:
         self.now = [self.now[0] + 1, -1]
