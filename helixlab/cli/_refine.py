@@ -101,12 +101,12 @@ def _settings(
 
 @contextlib.contextmanager
 def _stopped_by_interrupt(control: "Control", out: Path) -> Iterator[None]:
-    """Ctrl-C stops the run after its phase; once more ends it at once, which loses no more than the iteration."""
+    """Ctrl-C stops the run at its next batch; once more ends it at once. Either loses no more than the iteration."""
 
     def stop(*_: Any) -> None:
         signal.signal(signal.SIGINT, before)
         control.stop()
-        warn(["stopping after this phase of the iteration; Ctrl-C again ends at once."])
+        warn(["stopping at the next batch of images; Ctrl-C again ends at once."])
 
     before = signal.signal(signal.SIGINT, stop)
     try:

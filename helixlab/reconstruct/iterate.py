@@ -109,6 +109,8 @@ def refine(
     Notes
     -----
     A stop is heard before each batch of images; the iteration that it ends is done again by a run that goes on.
+    GPUs add in an order of their own: two runs there are alike to the last bit only where XLA is asked for it
+    (``XLA_FLAGS=--xla_gpu_deterministic_ops=true``), resumed or not.
     """
     start = time.perf_counter()
     control = control or Control(settings)

@@ -156,6 +156,20 @@ def test_without_symmetry_the_tables_is_mentioned(sound: ParticleStack) -> None:
     assert "2.4 rises of 40 Å; needed at least 3 rises without" in str(found["box_rises"])
 
 
+def test_images_of_another_box(sound: ParticleStack, tmp_path: Path) -> None:
+    assert sound.source.path is not None
+    with new_image_stack(tmp_path / "b.mrcs", 2, 48, PIXEL_A) as images:
+        images[:] = np.random.default_rng(0).normal(size=images.shape)
+    file, index = np.repeat([0, 1], [N - 2, 2]), np.array([*range(N - 2), 0, 1])
+    names = str(sound.source.path.with_name("a.mrcs")), str(tmp_path / "b.mrcs")
+    mixed = sound.replace(image_files=names, image_file=file, image_index=index)
+    first = check_set_up(mixed, SETTINGS)[0]
+    assert (first.severity, first.code, first.rows) == ("error", "box", (N - 2, N - 1))
+    assert "2 bad particles: row 7 (000001@" in str(first)
+    assert "48 × 48 pixels, where most have 64 × 64; row 8" in str(first)
+    assert check_set_up(mixed, SETTINGS.replaced(drop_bad_images=True))[0].severity == "warning"
+
+
 def test_bad_images_and_the_command(sound: ParticleStack, tmp_path: Path) -> None:
     with new_image_stack(tmp_path / "a.mrcs", N, 63, PIXEL_A) as images:
         images[:] = np.random.default_rng(0).normal(size=images.shape)
