@@ -15,7 +15,7 @@ from typing import Annotated
 
 import typer
 
-from helixlab.cli import _check, _lab, _maps, _particles, _refine, _search, _simulate, _symmetry
+from helixlab.cli import _check, _compare, _lab, _maps, _particles, _refine, _search, _simulate, _symmetry
 
 app = typer.Typer(
     name="helixlab",
@@ -57,6 +57,7 @@ app.command("simulate")(_simulate.simulate)
 app.command("simulate-particles")(_particles.simulate_particles)
 app.command("check")(_check.check)
 app.command("refine")(_refine.refine)
+app.command("compare")(_compare.compare)
 app.command("lab")(_lab.lab)
 
 

@@ -37,13 +37,13 @@ Progress = Callable[[str, float], None]
 _ALWAYS_A, _NEVER_A = 1e6, 1e-6
 """Resolutions that every map passes, and none."""
 
-_JOINED_AT_MOST = 6
+_JOINED_AT_MOST = 10
 """Iterations with a shared reference; from random azimuths the polarities of most filaments settle in two to five."""
 
 _APART = 2
 """Iterations after these in which the halves share nothing: poses forget what they owe to the other half."""
 
-_SETTLED = 0.95
+_SETTLED = 0.99
 """Correlation with the last iteration's references, round parts left out, from which on the poses are settled."""
 
 _LEAST_RISES = 3
@@ -157,7 +157,8 @@ def _check(
         raise HelixLabError("hypotheses: found none; give at least one twist and rise.")
     if settings.mask == "static":
         raise HelixLabError(
-            "mask: found static; hypotheses are compared in one round mask made from the images. Leave it dynamic."
+            "settings: found mask=static; hypotheses are compared in one round mask, made from the images. Set "
+            "mask=dynamic."
         )
     pixel_A = float(stack.pixel_size_A[0])
     nyquist_A = 2 * pixel_A

@@ -1,0 +1,137 @@
+"""``helixlab compare``: which symmetry explains segments best that its map has not seen?"""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from helixlab.cli._console import list_settings, print_json, print_table, progress_bar, reports_errors
+from helixlab.cli._options import JsonOutput, ListSettings, SettingsFile, SetValues
+from helixlab.errors import HelixLabError
+
+if TYPE_CHECKING:
+    from helixlab.geometry import HelicalSymmetry
+    from helixlab.reconstruct.verdicts import ComparedHypothesis, HypothesisComparison
+
+_COLUMNS = ("hypothesis", "log-likelihood", "difference", "verdict", "seconds")
+
+_FORM = "write TWIST/RISE or TWIST/RISE/GROUP, e.g. -101.1/5.13 or 29.4/21.8/C6"
+
+
+@reports_errors
+def compare(
+    particles: Annotated[Path, typer.Argument(metavar="PARTICLES", help="Filament segments (.star or .cs).")],
+    hypotheses: Annotated[
+        str,
+        typer.Option(
+            "--hypotheses",
+            metavar="FILE|T/R[/G],...",
+            help="Twist/rise/point group, separated by commas; or a file of such lines, or of the explorer.",
+        ),
+    ],
+    resolution_A: Annotated[
+        float, typer.Option("--resolution", metavar="A", help="To which segments are looked at, Å.")
+    ] = 12.0,
+    images_root: Annotated[
+        Path | None, typer.Option("--images-root", metavar="DIR", help="Folder that image names are relative to.")
+    ] = None,
+    settings_file: SettingsFile = None,
+    values: SetValues = None,
+    list_all: ListSettings = False,
+    json_output: JsonOutput = False,
+) -> None:
+    """Rank symmetries by the likelihood of held-out segments.
+
+    Each hypothesis and the control without symmetry is refined at low resolution from random azimuths; each half map is
+    then scored on the segments of the other half. The best must beat the others by three standard errors over
+    filaments. Settings are those of a refinement.
+    """
+    from helixlab.io import read_particles
+    from helixlab.reconstruct import RefinementSettings
+    from helixlab.reconstruct.compare import compare_hypotheses
+
+    start = time.perf_counter()
+    settings = RefinementSettings.from_sources(settings_file, values or [])
+    if list_all:
+        list_settings(settings)
+    named = _hypotheses(hypotheses)
+    stack = read_particles(particles, images_root=images_root)
+    with progress_bar() as report:
+        found = compare_hypotheses(
+            stack, [symmetry for _, symmetry in named], resolution_A=resolution_A, settings=settings, progress=report
+        )
+    if json_output:
+        print_json(
+            {
+                "particles": particles,
+                "n_segments": len(stack),
+                "n_filaments": stack.n_filaments,
+                "resolution_A": resolution_A,
+                **_plain(found),
+                "hypotheses": [{"name": _name(row, named), **row.to_dict()} for row in found.rows],
+                "seconds": time.perf_counter() - start,
+            }
+        )
+        return
+    print_table(_COLUMNS, [_row(row, named) for row in found.rows])
+    for row in found.rows:
+        typer.echo(f"{_name(row, named)}: {row.reason}")
+    typer.echo(found.conclusion)
+
+
+# --- what is asked ------------------------------------------------------------------------------
+
+
+def _hypotheses(text: str) -> list[tuple[str, "HelicalSymmetry"]]:
+    """Names and symmetries, as typed or from a file."""
+    if not Path(text).is_file():
+        return [_typed(word, "--hypotheses") for word in _words(text)]
+    content = Path(text).read_text(encoding="utf-8")
+    if not content.lstrip().startswith("{"):
+        return [_typed(word, text) for word in _words(content)]
+    from helixlab.explore import parse_hypotheses
+
+    # The asymmetric control is always made.
+    return [(h.name, h.symmetry) for h in parse_hypotheses(content, text).hypotheses if h.symmetry is not None]
+
+
+def _words(text: str) -> list[str]:
+    lines = (line.split("#")[0] for line in text.splitlines())
+    return [word.strip() for line in lines for word in line.split(",") if word.strip()]
+
+
+def _typed(word: str, source: str) -> tuple[str, "HelicalSymmetry"]:
+    from helixlab.geometry import HelicalSymmetry
+
+    twist, *rest = (part.strip() for part in word.split("/"))
+    try:
+        if len(rest) not in (1, 2):
+            raise ValueError
+        numbers = float(twist), float(rest[0])
+    except ValueError:
+        raise HelixLabError(f"{source}: found {word!r}, which is no such file and no symmetry; {_FORM}.") from None
+    return word, HelicalSymmetry(*numbers, *rest[1:])
+
+
+# --- what is said -------------------------------------------------------------------------------
+
+
+def _name(row: "ComparedHypothesis", named: Sequence[tuple[str, "HelicalSymmetry"]]) -> str:
+    symmetry = row.maps.symmetry
+    return row.maps.name if symmetry is None else next(name for name, given in named if given == symmetry)
+
+
+def _row(row: "ComparedHypothesis", named: Sequence[tuple[str, "HelicalSymmetry"]]) -> tuple[str, ...]:
+    difference = "0" if row.difference.se == row.difference.value == 0 else str(row.difference)
+    return _name(row, named), str(row.log_likelihood), difference, row.verdict, f"{row.maps.seconds:.1f}"
+
+
+def _plain(found: "HypothesisComparison") -> dict[str, Any]:
+    best = found.best and {
+        "twist_deg": found.best.twist_deg,
+        "rise_A": found.best.rise_A,
+        "point_group": found.best.point_group,
+    }
+    return {"is_decided": found.is_decided, "best": best, "conclusion": found.conclusion}

@@ -1,0 +1,120 @@
+"""Segments of a known helix decide for it, against near misses and controls; noise decides for nothing."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from helixlab.errors import HelixLabError
+from helixlab.geometry import HelicalSymmetry
+from helixlab.io import ParticleStack, new_image_stack, read_particles
+from helixlab.reconstruct import RefinementSettings
+from helixlab.reconstruct.compare import compare_hypotheses, narrowed
+from helixlab.reconstruct.noise import image_power
+from helixlab.reconstruct.prepare import prepare_particles
+from helixlab.reconstruct.verdicts import ComparedHypothesis, HypothesisComparison
+from helixlab.simulate import OpticsSettings, ParticleSettings, simulate_particles
+
+TRUTH = HelicalSymmetry(-101.1, 5.13)
+MIRROR = TRUTH.mirrored()
+MULTIPLE = TRUTH.multiple(2)
+TURNS = 360 / 101.1
+WRONG = {
+    "one subunit more per turn": HelicalSymmetry(-360 / (TURNS + 1), 5.13),
+    "one subunit less per turn": HelicalSymmetry(-360 / (TURNS - 1), 5.13),
+    "half a degree off": HelicalSymmetry(-100.6, 5.13),
+    "rise 2% off": HelicalSymmetry(-101.1, 5.13 * 1.02),
+}
+
+
+@pytest.fixture(scope="module")
+def segments(tmp_path_factory: pytest.TempPathFactory) -> ParticleStack:
+    few = ParticleSettings(
+        n_filaments=20,
+        segments_per_filament=10,
+        box_px=48,
+        pixel_size_A=4.0,
+        inter_box_distance_A=30.0,
+        optics=(OpticsSettings(snr=0.2),),
+        seed=3,
+    )
+    return read_particles(simulate_particles("builtin", TRUTH, tmp_path_factory.mktemp("a"), few).files["star"])
+
+
+@pytest.fixture(scope="module")
+def comparison(segments: ParticleStack) -> HypothesisComparison:
+    # The truth neither first nor last.
+    return compare_hypotheses(segments, [MULTIPLE, *WRONG.values(), TRUTH, MIRROR])
+
+
+def row_of(comparison: HypothesisComparison, symmetry: HelicalSymmetry) -> ComparedHypothesis:
+    return next(row for row in comparison.rows if row.maps.symmetry == symmetry)
+
+
+def test_segments_decide_for_the_truth(comparison: HypothesisComparison) -> None:
+    assert comparison.is_decided
+    assert comparison.best == TRUTH
+    assert comparison.rows[0].difference.value == 0
+
+
+@pytest.mark.parametrize("what", WRONG)
+def test_what_is_wrong_is_worse_by_three_standard_errors(comparison: HypothesisComparison, what: str) -> None:
+    row = row_of(comparison, WRONG[what])
+    assert row.verdict == "worse"
+    assert row.difference.value < -3 * row.difference.se
+
+
+def test_the_mirror_image_scores_the_same(comparison: HypothesisComparison) -> None:
+    row = row_of(comparison, MIRROR)
+    assert row.verdict == "mirror"
+    # Within a standard error, as the two runs end in the same place but for the images' noise.
+    assert abs(row.difference.value) < row.difference.se
+
+
+def test_every_second_subunit_is_recognised(comparison: HypothesisComparison) -> None:
+    row = row_of(comparison, MULTIPLE)
+    assert row.verdict == "multiple"
+    assert "one in 2" in row.reason
+
+
+def test_controls_are_worse_and_the_round_one_is_the_worst(comparison: HypothesisComparison) -> None:
+    kinds = {row.maps.kind: row for row in comparison.rows}
+    assert {kinds["asymmetric"].verdict, kinds["round"].verdict} == {"worse"}
+    assert comparison.rows[-1].maps.kind == "round"
+
+
+def test_noise_decides_for_nothing(segments: ParticleStack, tmp_path: Path) -> None:
+    few = segments.select(np.arange(80))
+    path = tmp_path / "noise.mrcs"
+    with new_image_stack(path, 80, 48, 4.0) as images:
+        images[:] = np.random.default_rng(7).normal(size=images.shape)
+    noise = few.replace(image_files=(str(path),), image_index=np.arange(80), image_file=np.zeros(80, int))
+    found = compare_hypotheses(noise, [TRUTH])
+    assert found.best is None
+    assert found.conclusion.startswith(("Undecided", "None of the hypotheses"))
+
+
+def test_a_smaller_box_holds_the_same_images(segments: ParticleStack) -> None:
+    settings = RefinementSettings()
+    whole = prepare_particles(segments.select(np.arange(20)), settings)
+    small = narrowed(whole, 12.0)
+    assert small.box_A == pytest.approx(whole.box_A)
+    assert (small.box_px, small.last_shell) == (33, 16)
+    noise = np.ones((1, whole.last_shell + 1))
+    x, ctf, _ = whole.whitened(np.arange(5), noise, 16)
+    near_x, near_ctf, _ = small.whitened(np.arange(5), noise[:, :17], 16)
+    assert np.array_equal(x, near_x)
+    assert np.array_equal(ctf, near_ctf)
+    assert np.allclose(image_power(small), image_power(whole)[:, :17])
+
+
+def test_what_cannot_be_compared_is_refused(segments: ParticleStack) -> None:
+    few = segments.select(np.arange(20))
+    with pytest.raises(HelixLabError, match="found none"):
+        compare_hypotheses(few, [])
+    with pytest.raises(HelixLabError, match="fewer than 3 rises"):
+        compare_hypotheses(few, [HelicalSymmetry(10.0, 70.0)])
+    with pytest.raises(HelixLabError, match="end at 8 Å"):
+        compare_hypotheses(few, [TRUTH], resolution_A=7.0)
+    with pytest.raises(HelixLabError, match="mask=dynamic"):
+        compare_hypotheses(few, [TRUTH], settings=RefinementSettings(mask="static"))
