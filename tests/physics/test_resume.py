@@ -116,6 +116,18 @@ def test_stopped_before_the_first_iteration_ends(particles: Path, unbroken: Path
     _check_same_end(tmp_path / "run", unbroken)
 
 
+def test_maps_that_were_given_are_in_the_folder(particles: Path, unbroken: Path, tmp_path: Path) -> None:
+    volume, mask = (read_volume(unbroken / f"{name}.mrc") for name in ("map", "mask"))
+    static = SETTINGS.replaced(mask="static", max_iterations=1)
+    list(refine(particles, static, tmp_path / "whole", volume=volume, mask=mask))
+    np.testing.assert_array_equal(read_volume(tmp_path / "whole" / "mask.mrc").data, mask.data)
+    list(refine(particles, static, tmp_path / "run", Within(1, 0, Control.stop), volume=volume, mask=mask))
+    with pytest.raises(HelixLabError, match="mask: found another"):
+        next(refine(particles, static, tmp_path / "run", mask=volume, resume=True))
+    list(refine(particles, static, tmp_path / "run", resume=True))
+    _check_same_end(tmp_path / "run", tmp_path / "whole")
+
+
 def test_what_fails_is_in_the_log(particles: Path, unbroken: Path, tmp_path: Path) -> None:
     def fail(_: Control) -> None:
         raise HelixLabError("disk: full; make room.")
