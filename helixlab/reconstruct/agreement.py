@@ -1,7 +1,9 @@
 """How far two half maps agree: their FSC in the mask, and the shell to which the next alignment may look.
 
 The density of a helix repeats: a shell holds as many independent numbers as one asymmetric unit has, a few dozen, and
-the FSC of single shells scatters by 0.1 and more. What decides is therefore its mean over neighbouring shells.
+the FSC of single shells scatters by 0.1 and more. What decides is therefore its median over neighbouring shells. A mean
+would carry a steep fall outwards: of halves that share all up to some shell and nothing beyond it says that they agree
+two shells further.
 
 Half maps also agree in what is round: the radial profile, which images at random azimuths already give at high
 resolution. How far poses are right it cannot say, so that the next alignment goes by the FSC of the maps without it.
@@ -18,7 +20,7 @@ from helixlab.kernels.fourier import fft_volume, ifft_volume, shell_correlation,
 from helixlab.validate.fsc import FSCCurve, fsc_values
 
 _NEIGHBOURS = 2
-"""Shells to either side that the mean is taken over."""
+"""Shells to either side that the median is taken over."""
 
 _RANDOM_PART = 0.75
 """Phases are randomised beyond this part of the frequency at which the masked curve crosses the threshold."""
@@ -35,9 +37,9 @@ class Agreement:
     masked : FSCCurve
         As it is.
     smooth : FSCCurve
-        Mean of ``curve`` over neighbouring shells, in which the resolution is read.
+        Median of ``curve`` over neighbouring shells, in which the resolution is read.
     uneven : FSCCurve
-        Of the maps less what is round in them, mean over neighbouring shells: how far poses agree.
+        Of the maps less what is round in them, median over neighbouring shells: how far poses agree.
     """
 
     curve: FSCCurve
@@ -62,7 +64,14 @@ class Agreement:
 
 
 def half_map_agreement(
-    half1: Volume, half2: Volume, mask: Float[np.ndarray, "z y x"], *, cyclic_order: int, is_corrected: bool, seed: int
+    half1: Volume,
+    half2: Volume,
+    mask: Float[np.ndarray, "z y x"],
+    *,
+    cyclic_order: int,
+    is_corrected: bool,
+    seed: int,
+    shared_res_A: float | None = None,
 ) -> Agreement:
     """The FSC of two half maps in a mask.
 
@@ -77,27 +86,52 @@ def half_map_agreement(
         which on phases are random (Chen et al. 2013, doi:10.1016/j.ultramic.2013.06.004, eq. 4).
     seed : int
         Of the random phases.
+    shared_res_A : float, optional
+        The halves were aligned with one reference up to this resolution; by default with two.
+
+    Notes
+    -----
+    What the halves share of a common reference is strong, and the mask spreads it several shells further, where there
+    may be next to nothing else. From where the sharing ends up to where the usual correction begins, maps are compared
+    whose phases are random from where the sharing ends: what was spread is taken away, and what is agreed on in
+    independence is left.
     """
     freq_per_A = shell_freqs_per_A(half1.shape, half1.pixel_size_A)
-    masked = _masked_fsc(half1.data, half2.data, mask)
-    fsc = masked
-    first = int(_RANDOM_PART * FSCCurve(freq_per_A, _smooth(masked), "").crossing().freq_per_A / freq_per_A[1])
-    if is_corrected and first + 2 < len(masked):
-        rng = np.random.default_rng(seed)
-        one, two = (_with_random_phases(half.data, first, rng) for half in (half1, half2))
-        random = _masked_fsc(one, two, mask)
-        corrected = (masked - random) / np.maximum(1 - random, 1e-3)
-        # The two shells in which the mask mixes random phases with true ones say nothing.
-        fsc = np.where(np.arange(len(masked)) > first + 2, np.clip(corrected, -1, 1), masked)
     # A filament of C4 has nothing but what quarter turns leave as it is.
     uneven_part = (lambda data: data) if cyclic_order % 4 == 0 else _less_quarter_turns
-    one, two = (uneven_part(half.data) for half in (half1, half2))
+
+    def fsc_of(one: Float[np.ndarray, "z y x"], two: Float[np.ndarray, "z y x"]) -> Float[np.ndarray, "2 s"]:
+        """Of the maps, and of what is not round in them."""
+        return np.stack([_masked_fsc(one, two, mask), _masked_fsc(uneven_part(one), uneven_part(two), mask)])
+
+    masked = fsc_of(half1.data, half2.data)
+    fsc = masked
+    if is_corrected:
+        rng = np.random.default_rng(seed)
+        for first, from_shell in _random_shells(FSCCurve(freq_per_A, _smooth(masked[0]), ""), shared_res_A):
+            one, two = (_with_random_phases(half.data, first, rng) for half in (half1, half2))
+            random = fsc_of(one, two)
+            corrected = np.clip((masked - random) / np.maximum(1 - random, 1e-3), -1, 1)
+            fsc = np.where(np.arange(len(freq_per_A)) >= from_shell, corrected, fsc)
     return Agreement(
-        FSCCurve(freq_per_A, fsc, "corrected" if is_corrected else "mask"),
-        FSCCurve(freq_per_A, masked, "mask"),
-        FSCCurve(freq_per_A, _smooth(fsc), "mean of neighbouring shells"),
-        FSCCurve(freq_per_A, _smooth(_masked_fsc(one, two, mask)), "without round part"),
+        FSCCurve(freq_per_A, fsc[0], "corrected" if is_corrected else "mask"),
+        FSCCurve(freq_per_A, masked[0], "mask"),
+        FSCCurve(freq_per_A, _smooth(fsc[0]), "median of neighbouring shells"),
+        FSCCurve(freq_per_A, _smooth(fsc[1]), "without round part"),
     )
+
+
+def _random_shells(masked: FSCCurve, shared_res_A: float | None) -> list[tuple[int, int]]:
+    """From which shells on phases are to be random, and from which the FSC is then to be corrected by them."""
+    step_per_A = masked.freq_per_A[1]
+    crossing = int(_RANDOM_PART * masked.crossing().freq_per_A / step_per_A)
+    # Around the first of them the mask mixes random phases with true ones: two shells there say nothing.
+    usual = (crossing, crossing + 3)
+    if shared_res_A is None:
+        return [usual]
+    first_own = int(1 / (shared_res_A * step_per_A) + 0.5) + 1
+    # Where the halves agree hardly further than they share, the usual phases would be random in what is shared.
+    return [(first_own, first_own), usual] if crossing >= first_own else [(first_own, first_own)]
 
 
 def _masked_fsc(
@@ -107,11 +141,16 @@ def _masked_fsc(
 
 
 def _smooth(fsc: Float[np.ndarray, "s"]) -> Float[np.ndarray, "s"]:
-    """Mean over neighbouring shells, fewer of them at the ends; shell 0 counts as 1."""
-    total = np.cumsum(np.concatenate([[0.0], fsc]))
+    """Median over neighbouring shells, fewer of them at the ends; shell 0 counts as 1.
+
+    Examples
+    --------
+    >>> _smooth(np.array([1.0, 0.9, 0.9, 0.2, 0.9, 0.1, 0.0, 0.0])).tolist()  # a fall stays where it is
+    [1.0, 0.9, 0.9, 0.9, 0.2, 0.1, 0.0, 0.0]
+    """
     at = np.arange(len(fsc))
     reach = np.minimum(_NEIGHBOURS, np.minimum(at, len(fsc) - 1 - at))
-    return (total[at + reach + 1] - total[at - reach]) / (2 * reach + 1)
+    return np.array([np.median(fsc[i - r : i + r + 1]) for i, r in zip(at, reach, strict=True)])
 
 
 def _less_quarter_turns(data: Float[np.ndarray, "z n n"]) -> Float[np.ndarray, "z n n"]:

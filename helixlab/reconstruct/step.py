@@ -257,6 +257,7 @@ def step(
         cyclic_order=parse_point_group(settings.point_group)[1],
         is_corrected=settings.hr_noise_substitution,
         seed=settings.seed,
+        shared_res_A=_join_A(settings, state.is_joined),
     )
     fsc = np.maximum(_trusted(agreement.smooth.fsc[: particles.last_shell + 1]), _MEMORY * state.fsc)
     resolution_A = agreement.resolution_A
@@ -269,7 +270,7 @@ def step(
     poses_agree_A = agreement.poses_agree_A
     next_shell = _next_shell(particles, state.align_shell, particles.box_A / poses_agree_A)
     is_joined = state.is_joined and poses_agree_A > _PARTED * _first_join_A(settings)
-    join_A = _first_join_A(settings) if is_joined else settings.gsfsc_split_res_A
+    join_A = _join_A(settings, is_joined)
     mask = state.mask if settings.mask == "static" else _mask_of(filtered, settings)
     reference = _references(filtered, particles.shell_of(join_A), mask)
     log_posterior = float(np.mean(np.concatenate([alignment.log_posterior for alignment in alignments])))
@@ -413,6 +414,11 @@ def _first_join_A(settings: RefinementSettings) -> float:
     never meet again.
     """
     return min(settings.low_resolution_join_A or _GRID_RES_A, settings.gsfsc_split_res_A)
+
+
+def _join_A(settings: RefinementSettings, is_joined: bool) -> float:
+    """Up to which resolution the halves share their reference."""
+    return _first_join_A(settings) if is_joined else settings.gsfsc_split_res_A
 
 
 def _mask_of(halves: tuple[Volume, Volume], settings: RefinementSettings) -> FilamentMask:

@@ -117,15 +117,23 @@ def test_refinement_from_random_azimuths_finds_poses_and_symmetry(
     assert (tmp_path / "run" / "result.json").is_file()
 
 
-def test_noise_does_not_agree_beyond_the_split(simulated: SimulatedParticles, tmp_path: Path) -> None:
+@pytest.mark.parametrize("use_nonuniform", [False, True])
+def test_noise_does_not_agree_beyond_the_split(
+    simulated: SimulatedParticles, tmp_path: Path, use_nonuniform: bool
+) -> None:
     stack = read_particles(simulated.files["star"])
     path = tmp_path / "noise.mrcs"
     with new_image_stack(path, len(stack), 48, 4.0) as images:
         images[:] = np.random.default_rng(5).normal(size=images.shape)
     noise = stack.replace(image_files=(str(path),))
-    *_, last, _ended = refine(noise, SETTINGS.replaced(max_iterations=2, low_resolution_join_A=20))
+    # The local filter of the references is one for both halves: it must not carry agreement from one to the other.
+    settings = SETTINGS.replaced(
+        max_iterations=2, low_resolution_join_A=20, use_nonuniform=use_nonuniform, nonuniform_start_res_A=1000
+    )
+    *_, last, _ended = refine(noise, settings)
     assert isinstance(last, IterationEvent)
-    curve = next(c for c in last.fsc if c.label == "mean of neighbouring shells")
+    assert last.is_nonuniform == use_nonuniform
+    curve = next(c for c in last.fsc if c.label == "median of neighbouring shells")
     # Two shells beyond the split, which the images' mask couples to it.
     beyond = np.array(curve.freq_per_A) > 1 / 20 + 2 / (48 * 4.0)
     assert np.mean(np.array(curve.values)[beyond]) < 0.143
