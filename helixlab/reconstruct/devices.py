@@ -61,7 +61,7 @@ def summed_over_devices(parts: Float[Array, "*parts_shape"]) -> Float[Array, "*s
 
 
 def batches(
-    count: int, bytes_per_image: float, *, most: int, batch_bytes: int, size: int | None = None
+    count: int, bytes_per_image: float, *, most: int, batch_bytes: int, size: int | None = None, varies: bool = False
 ) -> Iterator[tuple[Int[np.ndarray, "b"], Bool[np.ndarray, "b"]]]:
     """Row numbers of each batch and which of them are no padding (:func:`helixlab.kernels._chunked.blocks`).
 
@@ -77,6 +77,8 @@ def batches(
         Memory of each device for a batch (:func:`helixlab.reconstruct.memory.batch_bytes`).
     size : int, optional
         Images in a batch, on all devices together, however much memory they take.
+    varies : bool
+        Whether ``count`` is another each time: then batches smaller than a full one come in powers of two.
 
     Yields
     ------
@@ -92,11 +94,9 @@ def batches(
     fitting = max(1, min(most, int(batch_bytes / (_COPIES * bytes_per_image))))
     # A power of two, as the blocks of kernels are: none of them is half empty.
     wanted = size or devices << (fitting.bit_length() - 1)
-    yield from blocks(count, min(_up_to(wanted, devices), _up_to(count, _ROUNDING * devices)))
-
-
-def _up_to(count: int, step: int) -> int:
-    return -(-count // step) * step
+    each = -(-count // devices)
+    needed = 1 << (each - 1).bit_length() if varies else -(-each // _ROUNDING) * _ROUNDING
+    yield from blocks(count, devices * min(-(-wanted // devices), needed))
 
 
 def _mesh() -> Mesh | None:

@@ -312,7 +312,7 @@ def _climb(
     """Every candidate at its nearest maximum at a resolution, with its score there."""
     mean, precision = ranges.prior(particles.pixel_size_A)
     poses, scores = [], []
-    for at, is_valid in particles.batches(len(found.image), shell, most=_BATCH):
+    for at, is_valid in particles.batches(len(found.image), shell, most=_BATCH, varies=True):
         x, ctf, band = particles.whitened(rows[found.image[at]], noise_power, shell)
         x = jnp.where(spread(found.flip[at] == 1)[:, None, None], flip_bands(x), x)
         refined = refine_poses(

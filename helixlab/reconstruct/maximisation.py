@@ -46,7 +46,7 @@ def accumulate(
     """
     accumulator = zeros_by_device(empty_accumulator(particles.last_shell))
     matrices = poses.matrices
-    for at, is_valid in particles.batches(len(poses), particles.last_shell, most=_BATCH):
+    for at, is_valid in particles.batches(len(poses), particles.last_shell, most=_BATCH, varies=True):
         x, ctf, band = particles.whitened(poses.image[at], noise_power, particles.last_shell)
         x = jnp.where(spread(poses.is_flipped[at])[:, None, None], flip_bands(x), x)
         x = shift_bands(x, spread(poses.shift_px[at].astype(np.float32)), band)

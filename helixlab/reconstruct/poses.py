@@ -7,8 +7,8 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from helixlab.geometry import HelicalSymmetry
+from helixlab.geometry.pose import euler_to_matrix
 from helixlab.kernels.bands import frame_shifts
-from helixlab.kernels.project import pose_matrices
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +50,7 @@ class Poses:
     @property
     def matrices(self) -> Float[np.ndarray, "p 3 3"]:
         """Rotation matrices in the frames, float32."""
-        return np.asarray(pose_matrices(*self.angles_deg.T))
+        return euler_to_matrix(*self.angles_deg.T).astype(np.float32)
 
     def in_images(self, psi_prior_deg: Float[np.ndarray, "n"]) -> tuple[np.ndarray, np.ndarray]:
         """RELION's (rot, tilt, psi) in degrees and shifts (x, y) in pixels, of the images as they are.

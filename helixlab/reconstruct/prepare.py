@@ -102,7 +102,7 @@ class PreparedParticles:
         return np.flatnonzero(self.half_set == half)
 
     def batches(
-        self, count: int, r_max: int, *, most: int, bytes_beside: float = 0.0
+        self, count: int, r_max: int, *, most: int, bytes_beside: float = 0.0, varies: bool = False
     ) -> Iterator[tuple[Int[np.ndarray, "b"], Bool[np.ndarray, "b"]]]:
         """Numbers 0 to count − 1 by batches of images that are looked at up to a shell (:func:`devices.batches`).
 
@@ -113,11 +113,12 @@ class PreparedParticles:
             Images that a device takes at a time where memory allows.
         bytes_beside : float
             Taken for each image beside its transform.
+        varies : bool
+            Whether the count is another in each iteration.
         """
-        frequencies = len(narrow_band(self.band, r_max).k)
-        yield from batches(
-            count, 8.0 * frequencies + bytes_beside, most=most, batch_bytes=self.batch_bytes, size=self.batch_size
-        )
+        bytes_per_image = 8.0 * len(narrow_band(self.band, r_max).k) + bytes_beside
+        size, most_bytes = self.batch_size, self.batch_bytes
+        yield from batches(count, bytes_per_image, most=most, batch_bytes=most_bytes, size=size, varies=varies)
 
     def whitened(
         self, rows: Int[np.ndarray, "m"], noise_power: Float[np.ndarray, "g s"], r_max: int
