@@ -233,7 +233,7 @@ def _prepared(
     before.check_editable(changes)
     usable, bad = usable_particles(stack, settings)
     try:
-        prepared = prepare_particles(usable, settings)
+        prepared = prepare_particles(usable, settings, scratch_dir=None if folder is None else folder.path)
     except BadImagesError:
         raise bad_particles_error(stack) from None
     if saved is not None:

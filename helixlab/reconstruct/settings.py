@@ -370,7 +370,12 @@ class RefinementSettings(Settings):
         ge=0,
     )
     batch_size: Annotated[int, Field(ge=1)] | None = setting(
-        None, "Images in a batch", "Read and aligned together. Empty: by free memory.", relion="--pool", group=COMPUTE
+        None,
+        "Images in a batch",
+        "Read and aligned together, on all devices. Empty: by free memory.",
+        relion="--pool",
+        group=COMPUTE,
+        editable=False,
     )
     drop_bad_images: bool = setting(
         False,
