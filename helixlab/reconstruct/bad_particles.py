@@ -96,18 +96,14 @@ def particles_without_ctf(stack: ParticleStack) -> tuple[BadImage, ...]:
 def particles_of_other_boxes(stack: ParticleStack) -> tuple[BadImage, ...]:
     """Those whose images have another size than most."""
     source = stack.source
-    shapes = {}
-    for number in np.unique(stack.image_file).tolist():
-        header = read_stack_header(locate_image_file(stack.image_files[number], source.path, source.images_root))
-        shapes[number] = tuple(header.file_shape[1:])
-    if len(set(shapes.values())) == 1:
-        return ()
-    ((height, width), _), = Counter(shapes[number] for number in stack.image_file.tolist()).most_common(1)  # fmt: skip
-    others = [row for row, number in enumerate(stack.image_file.tolist()) if shapes[number] != (height, width)]
+    names = [stack.image_files[number] for number in stack.image_file.tolist()]
+    headers = {name: read_stack_header(locate_image_file(name, source.path, source.images_root)) for name in set(names)}
+    shapes = [headers[name].file_shape[1:] for name in names]
+    usual = Counter(shapes).most_common(1)[0][0]
     return tuple(
-        BadImage(row, stack.image_name(row), f"{found[1]} × {found[0]} pixels, where most have {width} × {height}")
-        for row in others
-        for found in [shapes[int(stack.image_file[row])]]
+        BadImage(row, stack.image_name(row), f"{x} × {y} pixels, where most have {usual[1]} × {usual[0]}")
+        for row, (y, x) in enumerate(shapes)
+        if (y, x) != usual
     )
 
 

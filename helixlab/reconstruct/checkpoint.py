@@ -61,9 +61,9 @@ def _restored(name: str, kind: Any, arrays: Mapping[str, np.ndarray]) -> Any:
             return None
         kind = kind.__args__[0]
     if dataclasses.is_dataclass(kind):
-        hints = typing.get_type_hints(kind)
-        return kind(**{field.name: _restored(_below(name, field.name), hints[field.name], arrays)
-                       for field in dataclasses.fields(kind)})  # type: ignore[operator]  # fmt: skip
+        fields = typing.get_type_hints(kind)
+        names = [field.name for field in dataclasses.fields(kind)]
+        return typing.cast(type, kind)(**{part: _restored(_below(name, part), fields[part], arrays) for part in names})
     if typing.get_origin(kind) is tuple:
         parts = enumerate(typing.get_args(kind))
         return tuple(_restored(_below(name, str(place)), part, arrays) for place, part in parts)
