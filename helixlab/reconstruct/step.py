@@ -78,7 +78,7 @@ class RefinementState:
     poses : Poses or None
         Of all images; None before the first iteration.
     fsc : float array, shape (s,)
-        That the references were filtered by.
+        That the references were filtered by, unless they were filtered locally.
     align_shell : int
         To which the next iteration aligns.
     is_joined : bool
