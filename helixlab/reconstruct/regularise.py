@@ -36,8 +36,8 @@ def filtered_nonuniform(
     -----
     This takes the place of the Wiener filter, which weighs by the FSC of the whole map. On segments of even quality
     (simulated, 6 to 8 Å) half maps that were symmetrised in real space come as close to the truth by one as by the
-    other: their correlation with it beyond 20 Å differs by less than 0.01. Both one after the other weigh the same noise
-    twice and fall 0.02 behind. Where quality varies this one wins.
+    other: their correlation with it beyond 20 Å differs by less than 0.01. Both one after the other weigh the same
+    noise twice and fall 0.02 behind. Where quality varies this one wins.
 
     The half maps' FSC is to be measured before: the choice is one for both.
 
