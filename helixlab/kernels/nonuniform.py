@@ -116,7 +116,7 @@ def filter_nonuniform(
     Notes
     -----
     The choice is made from both halves and therefore shared by them: measure their FSC on the maps that come in.
-    Needs about a dozen volumes of memory, whatever the number of cut-offs.
+    Needs about 20 volumes of memory, whatever the number of cut-offs.
 
     Examples
     --------
