@@ -94,7 +94,7 @@ def batches(
     fitting = max(1, min(most, int(batch_bytes / (_COPIES * bytes_per_image))))
     # A power of two, as the blocks of kernels are: none of them is half empty.
     wanted = size or devices << (fitting.bit_length() - 1)
-    each = -(-count // devices)
+    each = max(1, -(-count // devices))
     needed = 1 << (each - 1).bit_length() if varies else -(-each // _ROUNDING) * _ROUNDING
     yield from blocks(count, devices * min(-(-wanted // devices), needed))
 

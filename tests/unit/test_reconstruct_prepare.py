@@ -89,6 +89,10 @@ def test_batches_cover_every_image_once_and_are_as_large_as_allowed():
         found = list(batches(count, 8.0, most=512, batch_bytes=1 << 20, size=size))
         assert np.array_equal(np.concatenate([rows[valid] for rows, valid in found]), np.arange(count))
         assert len({len(rows) for rows, _ in found}) == 1
+    assert list(batches(0, 8.0, most=512, batch_bytes=1 << 20)) == []  # a group without images
+    # Where the number varies few sizes come.
+    sizes = {len(next(batches(n, 8.0, most=512, batch_bytes=1 << 20, varies=True))[0]) for n in range(1, 600)}
+    assert sizes == {1 << n for n in range(10)}
     # 8 copies of 8 bytes each.
     assert len(next(batches(600, 8.0, most=512, batch_bytes=64 * 40))[0]) == 32
     assert len(next(batches(600, 8.0, most=512, batch_bytes=1))[0]) == 1
