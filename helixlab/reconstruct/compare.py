@@ -1,10 +1,14 @@
 """Which symmetry? Refinements at low resolution under each hypothesis, scored on held-out segments.
 
-Each hypothesis, and the control that imposes none, starts from the same images at the same random azimuths and runs
-until its map no longer changes: half maps joined at first, at last apart. Twist and rise stay as they are, and copies
-are averaged in Fourier space and in real space from the beginning, so that a map holds nothing but its hypothesis.
-Then each half map is scored on the other half's segments (:mod:`helixlab.reconstruct.held_out`), with what all maps
-share: half-sets, mask, grid of poses, and one noise spectrum, the least that any of the maps leaves unexplained.
+Under each hypothesis, and under none as a control, each half-set is refined by itself: from random azimuths, which are
+the same for all hypotheses, until its map no longer changes. Twist and rise stay as they are, and copies are averaged
+in Fourier space and in real space from the beginning, so that a map holds nothing but its hypothesis. Then each half's
+map is scored on the other half's segments (:mod:`helixlab.reconstruct.held_out`), with what all maps share: half-sets,
+mask, grid of poses, and one noise spectrum, that of the images themselves.
+
+Half-sets that share a reference, be it only at first or at low resolution, would not do: the pattern that both made of
+common noise stays in their maps, and of noise alone the hypothesis with the fewest free numbers would explain most. The
+FSC by which a refinement filters its maps is therefore that of the two halves of a half-set.
 
 Images are prepared once and cut down to the band that the resolution needs, and no shape depends on twist or rise, so
 that nothing is compiled again.
@@ -25,7 +29,7 @@ from helixlab.io import BadImagesError, ParticleStack, read_particles
 from helixlab.kernels.bands import narrow_band
 from helixlab.reconstruct.bad_particles import bad_particles_error, usable_particles
 from helixlab.reconstruct.expectation import SearchRange
-from helixlab.reconstruct.held_out import held_out_scores
+from helixlab.reconstruct.held_out import held_out_scores, noise_of_images
 from helixlab.reconstruct.masking import FilamentMask
 from helixlab.reconstruct.prepare import PreparedParticles, prepare_particles
 from helixlab.reconstruct.settings import RefinementSettings
@@ -37,14 +41,14 @@ Progress = Callable[[str, float], None]
 _ALWAYS_A, _NEVER_A = 1e6, 1e-6
 """Resolutions that every map passes, and none."""
 
-_JOINED_AT_MOST = 10
-"""Iterations with a shared reference; from random azimuths the polarities of most filaments settle in two to five."""
-
-_APART = 2
-"""Iterations after these in which the halves share nothing: poses forget what they owe to the other half."""
+_ITERATIONS = 10
+"""At most; from random azimuths the polarities of most filaments settle in two to five."""
 
 _SETTLED = 0.99
-"""Correlation with the last iteration's references, round parts left out, from which on the poses are settled."""
+"""Correlation with the last iteration's reference, round parts left out, from which on poses are settled."""
+
+_LEAST_FILAMENTS = 4
+"""Two for each half-set."""
 
 _LEAST_RISES = 3
 """Rises that a box must hold: fewer copies say nothing of a symmetry."""
@@ -115,21 +119,24 @@ def compare_hypotheses(
     stack = particles if isinstance(particles, ParticleStack) else read_particles(particles)
     _check(stack, hypotheses, resolution_A, settings)
     report("Reading images", 0.0)
-    prepared = narrowed(_prepared(stack, settings), resolution_A)
-    _check_rises(prepared, hypotheses)
+    whole = _prepared(stack, settings)
+    prepared = narrowed(whole, resolution_A)
+    noise_power = noise_of_images(whole)[:, : prepared.last_shell + 1]
+    _check_prepared(prepared, hypotheses)
     plain = _plain(settings, hypotheses, resolution_A)
     candidates: list[HelicalSymmetry | None] = [None, *_distinct(hypotheses)]
-    mask = init(prepared, plain).mask
+    first = init(prepared, plain)
     runs = []
     for number, symmetry in enumerate(candidates):
+        name = str(symmetry or "No symmetry")
 
-        def tell(iteration: int, number: int = number, symmetry: HelicalSymmetry | None = symmetry) -> None:
-            part = number + (iteration - 1) / (_JOINED_AT_MOST + _APART)
-            report(f"{symmetry or 'no symmetry'}: iteration {iteration}", part / (len(candidates) + 1))
+        def tell(part: float, number: int = number, name: str = name) -> None:
+            report(name, (number + part) / (len(candidates) + 1))
 
-        runs.append(_run(prepared, _imposing(plain, symmetry), mask, tell))
+        runs.append(_run(prepared, _imposing(plain, symmetry), first.mask, tell))
     report("Scoring held-out segments", len(candidates) / (len(candidates) + 1))
-    return compare_scores(_scored(prepared, runs, plain))
+    ranges = search_range(prepared, first, plain)
+    return compare_scores(_scored(prepared, runs, noise_power, ranges, first.mask))
 
 
 def narrowed(particles: PreparedParticles, resolution_A: float) -> PreparedParticles:
@@ -177,7 +184,14 @@ def _prepared(stack: ParticleStack, settings: RefinementSettings) -> PreparedPar
         raise bad_particles_error(stack) from None
 
 
-def _check_rises(particles: PreparedParticles, hypotheses: Sequence[HelicalSymmetry]) -> None:
+def _check_prepared(particles: PreparedParticles, hypotheses: Sequence[HelicalSymmetry]) -> None:
+    for half in (1, 2):
+        count = len(np.unique(particles.filament[particles.rows_of(half)]))
+        if count < _LEAST_FILAMENTS // 2:
+            raise HelixLabError(
+                f"filament_id: found {count} in half-set {half}; a comparison needs {_LEAST_FILAMENTS // 2} filaments "
+                "in each. Give more filaments, or half-sets of more equal size."
+            )
     for symmetry in hypotheses:
         if symmetry.rise_A * _LEAST_RISES > particles.box_A:
             raise HelixLabError(
@@ -226,39 +240,69 @@ def _imposing(settings: RefinementSettings, symmetry: HelicalSymmetry | None) ->
 
 @dataclass(frozen=True, eq=False)
 class _Run:
+    """What a hypothesis came to: a map of each half-set."""
+
     symmetry: HelicalSymmetry | None
-    state: RefinementState
+    references: tuple[Volume, Volume]
+    iterations: int
     seconds: float
 
 
 def _run(
-    particles: PreparedParticles, settings: RefinementSettings, mask: FilamentMask, tell: Callable[[int], None]
+    particles: PreparedParticles, settings: RefinementSettings, mask: FilamentMask, tell: Callable[[float], None]
 ) -> _Run:
-    """From random azimuths to half maps that share nothing."""
     start = time.perf_counter()
+    one, two = (
+        _settled(_half_of(particles, half), settings, mask, lambda part, half=half: tell((half - 1 + part) / 2))
+        for half in (1, 2)
+    )
+    return _Run(
+        settings.symmetry,
+        (_reference(one), _reference(two)),
+        max(one.iteration, two.iteration),
+        time.perf_counter() - start,
+    )
+
+
+def _half_of(particles: PreparedParticles, half: int) -> PreparedParticles:
+    """One half-set in the place of all: its own halves are every other of its filaments, the other images in neither.
+
+    Nothing of the images is copied.
+    """
+    is_mine = particles.half_set == half
+    number = np.unique(particles.filament[is_mine], return_inverse=True)[1].reshape(-1)
+    half_set = np.zeros_like(particles.half_set)
+    half_set[is_mine] = number % 2 + 1
+    return replace(particles, half_set=half_set)
+
+
+def _settled(
+    particles: PreparedParticles, settings: RefinementSettings, mask: FilamentMask, tell: Callable[[float], None]
+) -> RefinementState:
+    """From random azimuths until the reference stays as it is."""
     state = replace(init(particles, settings), mask=mask)
     # The mask of all hypotheses stays.
     settings = settings.replaced(mask="static")
-    is_settled = False
-    while not is_settled and state.iteration < _JOINED_AT_MOST:
-        tell(state.iteration + 1)
+    likeness = 0.0
+    while likeness < _SETTLED and state.iteration < _ITERATIONS:
+        tell(state.iteration / _ITERATIONS)
         last = state
         state, _ = step(particles, state, settings)
-        is_settled = _likeness(last, state) > _SETTLED
-    settings = settings.replaced(low_resolution_join_A=_ALWAYS_A, gsfsc_split_res_A=_ALWAYS_A)
-    for _ in range(_APART):
-        tell(state.iteration + 1)
-        state, _ = step(particles, state, settings)
-    return _Run(settings.symmetry, state, time.perf_counter() - start)
+        likeness = _likeness(last, state)
+    return state
+
+
+def _reference(state: RefinementState) -> Volume:
+    """The map of all images of a run."""
+    one, two = state.references
+    return one.with_data((one.data + two.data) / 2)
 
 
 def _likeness(last: RefinementState, new: RefinementState) -> float:
     """Correlation of the references of two iterations, without what is round in them."""
-    uneven = []
-    for state in (last, new):
-        whole = state.references[0].data + state.references[1].data
-        uneven.append((whole - _round_part(whole, state.mask)).ravel())
-    return float(np.corrcoef(*uneven)[0, 1])
+    first, second = (_reference(state).data for state in (last, new))
+    uneven = [(data - _round_part(data, new.mask)).ravel() for data in (first, second)]
+    return float(np.corrcoef(uneven)[0, 1])
 
 
 def _round_part(data: Float[np.ndarray, "n n n"], mask: FilamentMask) -> Float[np.ndarray, "n n n"]:
@@ -274,21 +318,23 @@ def _round_part(data: Float[np.ndarray, "n n n"], mask: FilamentMask) -> Float[n
 # --- the scores ---------------------------------------------------------------------------------
 
 
-def _scored(particles: PreparedParticles, runs: Sequence[_Run], settings: RefinementSettings) -> list[ScoredMaps]:
+def _scored(
+    particles: PreparedParticles,
+    runs: Sequence[_Run],
+    noise_power: Float[np.ndarray, "g s"],
+    ranges: SearchRange,
+    mask: FilamentMask,
+) -> list[ScoredMaps]:
     """The maps of all runs, of which the first is the control, and the control's round part."""
-    noise_power = np.min([run.state.noise_power for run in runs], axis=0)
-    control = runs[0]
-    ranges = search_range(particles, control.state, settings)
 
     def scored(kind: Kind, run: _Run, references: tuple[Volume, Volume], ranges: SearchRange) -> ScoredMaps:
         start = time.perf_counter()
         scores = held_out_scores(particles, references, noise_power, ranges, shell=particles.last_shell)
         seconds = run.seconds + time.perf_counter() - start
-        return ScoredMaps(kind, run.symmetry, scores, run.state.iteration, seconds)
+        return ScoredMaps(kind, run.symmetry, scores, run.iterations, seconds)
 
-    found = [
-        scored("asymmetric" if run.symmetry is None else "helical", run, run.state.references, ranges) for run in runs
-    ]
-    one, two = (r.with_data(_round_part(r.data, control.state.mask)) for r in control.state.references)
+    found = [scored("asymmetric" if run.symmetry is None else "helical", run, run.references, ranges) for run in runs]
+    control = runs[0]
+    one, two = (r.with_data(_round_part(r.data, mask)) for r in control.references)
     # Every rot sees the same of it.
     return [*found, scored("round", control, (one, two), replace(ranges, cyclic_order=360))]

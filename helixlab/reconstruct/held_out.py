@@ -25,7 +25,8 @@ from helixlab.geometry import Volume
 from helixlab.kernels.project import reference_transform
 from helixlab.reconstruct.devices import on_all
 from helixlab.reconstruct.expectation import SearchRange, _CoarseGrid
-from helixlab.reconstruct.prepare import PreparedParticles
+from helixlab.reconstruct.noise import image_power
+from helixlab.reconstruct.prepare import PreparedParticles, _image_mask
 
 _BATCH = 512
 """Images that a device scores at a time where memory allows."""
@@ -140,6 +141,23 @@ def held_out_scores(
         rows = particles.rows_of(half)
         found[rows] = _log_evidence(particles, rows, reference, noise_power, ranges, shell)
     return HeldOutScores(found, particles.filament)
+
+
+def noise_of_images(particles: PreparedParticles) -> Float[np.ndarray, "g s"]:
+    """The noise that held-out scores count with, by optics group and shell: the same for all maps of these images.
+
+    It is the power of the images, signal included, divided by the part of white noise that their mask leaves: a bound
+    from above, so that noise alone scores below 0 on any map. What a map leaves unexplained of its own images would not
+    do: it is less than their noise. And slices of a filament lie in the middle of the images, where they meet the noise
+    as it was before the mask.
+
+    Parameters
+    ----------
+    particles : PreparedParticles
+        As prepared, in their own box.
+    """
+    mask = np.asarray(_image_mask(particles.box_px), np.float64)
+    return image_power(particles) / np.mean(mask**2)
 
 
 def _log_evidence(

@@ -219,13 +219,13 @@ def _verdict(maps: ScoredMaps, best: ScoredMaps, difference: Mean) -> tuple[Verd
 def _conclusion(best: ScoredMaps, rest: Sequence[ComparedHypothesis]) -> tuple[bool, str]:
     controls = [row for row in rest if row.maps.kind != "helical"]
     for row in sorted(controls, key=lambda row: row.maps.kind != "round"):
-        if row.verdict == "better":
+        if row.verdict == "better" and row.maps.kind == "asymmetric":
             return False, (
                 f"None of the hypotheses holds: {row.maps.name} explains the segments better than the best of them, "
                 f"{best.name}, by {_text(row.difference.value, row.difference.se)}. Search an asymmetric map for its "
                 "symmetry, or check the segments' in-plane angles."
             )
-        if row.verdict == "undecided":
+        if row.verdict in ("undecided", "better"):
             return False, (
                 f"Undecided: even the best, {best.name}, explains the segments no better than {row.maps.name} "
                 f"({_text(-row.difference.value, row.difference.se)}). Give more segments, or ones with less noise."

@@ -1,5 +1,7 @@
 """Held-out scores: what is marginalised, which half meets which map, errors over filaments; and what verdicts say."""
 
+from dataclasses import replace
+
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -12,7 +14,7 @@ from helixlab.kernels.ctf import CtfParameters, ctf_coefficients
 from helixlab.kernels.project import pose_matrices, reference_transform, slices
 from helixlab.reconstruct.band_store import MemoryBands
 from helixlab.reconstruct.expectation import SearchRange
-from helixlab.reconstruct.held_out import HeldOutScores, Mean, held_out_scores
+from helixlab.reconstruct.held_out import HeldOutScores, Mean, held_out_scores, noise_of_images
 from helixlab.reconstruct.prepare import PreparedParticles
 from helixlab.reconstruct.verdicts import ScoredMaps, compare_scores
 
@@ -70,6 +72,29 @@ def test_segments_meet_the_map_of_the_other_half(particles: PreparedParticles, r
     assert np.array_equal(found[is_second], both[is_second])
     assert np.abs(found[~is_second]).max() < 1e-5
     assert np.abs(both).min() > 0.01
+
+
+def test_noise_alone_scores_below_nothing(particles: PreparedParticles, reference: Volume) -> None:
+    # Jensen: over noise the mean of exp(score) is 1 on any map, and so that of scores is below 0.
+    rng = np.random.default_rng(4)
+    count, width = 500, len(particles.band.k)
+    x = rng.normal(scale=np.sqrt(0.5), size=(count, 2, width)).astype(np.float32)
+    many = replace(
+        particles,
+        x=MemoryBands(x),
+        ctf=type(particles.ctf)(*(np.repeat(np.asarray(c)[:1], count, axis=0) for c in particles.ctf)),
+        half_set=np.arange(count) % 2 + 1,
+        filament=np.arange(count) // 5,
+        optics_group=np.zeros(count, np.int64),
+        psi_prior_deg=np.zeros(count),
+    )
+    white = np.ones((1, SHELL + 1))
+    strong = reference.with_data(3 * reference.data)
+    found = held_out_scores(many, (strong, strong), white, RANGES, shell=SHELL).mean
+    assert found.value < -3 * found.se
+    # The images' own noise is a bound: of white images in a circular mask, 1 before it and less after.
+    bound = noise_of_images(many)
+    assert bound.min() > 1.0
 
 
 def test_standard_errors_are_those_of_filaments() -> None:
@@ -165,7 +190,12 @@ def test_three_paired_standard_errors_decide(n_se: float, verdict: str) -> None:
 
 @pytest.mark.parametrize(
     ("asymmetric", "round_", "says"),
-    [(5.0, 9.9, "featureless"), (10.1, 1.0, "no better than the map without"), (12.0, 1.0, "None of the hypotheses")],
+    [
+        (5.0, 9.9, "featureless"),
+        (5.0, 12.0, "featureless"),
+        (10.1, 1.0, "no better than the map without"),
+        (12.0, 1.0, "None of the hypotheses"),
+    ],
 )
 def test_what_is_no_better_than_a_control_is_not_decided(asymmetric: float, round_: float, says: str) -> None:
     found = compare_scores([scored(TRUTH, 10.0, seed=1), *controls(asymmetric, round_)])
