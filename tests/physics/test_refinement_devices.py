@@ -74,6 +74,7 @@ def test_four_devices_find_what_one_finds(simulated: SimulatedParticles, tmp_pat
             assert difference <= 1e-4 * np.linalg.norm(one.astype(float)), name
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="Linux limits and tells the address space of a process")
 def test_memory_does_not_grow_with_the_stack(simulated: SimulatedParticles, tmp_path: Path) -> None:
     # The stack is four times what the process may take beside what it holds when all is compiled.
     told = _run_apart("memory", simulated, tmp_path)
