@@ -24,9 +24,15 @@ from helixlab.errors import HelixLabError
 from helixlab.geometry import Volume
 from helixlab.kernels.project import reference_transform
 from helixlab.reconstruct.devices import on_all
+from helixlab.reconstruct.events import IterationEvent
 from helixlab.reconstruct.expectation import SearchRange, _CoarseGrid
 from helixlab.reconstruct.noise import image_power
 from helixlab.reconstruct.prepare import PreparedParticles, _image_mask
+from helixlab.reconstruct.settings import RefinementSettings
+from helixlab.reconstruct.step import RefinementState, search_range
+
+_EVENT_RES_A = 12.0
+"""To which the last maps of a refinement are scored."""
 
 _BATCH = 512
 """Images that a device scores at a time where memory allows."""
@@ -158,6 +164,26 @@ def noise_of_images(particles: PreparedParticles) -> Float[np.ndarray, "g s"]:
     """
     mask = np.asarray(_image_mask(particles.box_px), np.float64)
     return image_power(particles) / np.mean(mask**2)
+
+
+def with_held_out(
+    event: IterationEvent, particles: PreparedParticles, state: RefinementState, settings: RefinementSettings
+) -> IterationEvent:
+    """The event of an iteration with the held-out scores of the references that it came to.
+
+    At 12 Å, or as far as the images go, whatever the resolution of the maps: there wrong symmetries differ most for the
+    time that it takes. What the half-sets share by then, up to the resolution of the split, counts in favour of every
+    map: hypotheses are told apart by :func:`helixlab.reconstruct.compare.compare_hypotheses`, where they share nothing.
+    """
+    found = held_out_scores(
+        particles,
+        state.references,
+        noise_of_images(particles),
+        search_range(particles, state, settings),
+        shell=particles.shell_of(_EVENT_RES_A),
+    ).mean
+    se = found.se if np.isfinite(found.se) else None
+    return event.model_copy(update={"held_out_log_likelihood": found.value, "held_out_se": se})
 
 
 def _log_evidence(

@@ -21,6 +21,7 @@ from helixlab.reconstruct.bad_particles import bad_particles_error, named_partic
 from helixlab.reconstruct.checkpoint import state_from_arrays, state_to_arrays
 from helixlab.reconstruct.control import Control, StopRequested
 from helixlab.reconstruct.events import Event, IterationEvent, Message, RunEnded, SettingsEdited
+from helixlab.reconstruct.held_out import with_held_out
 from helixlab.reconstruct.poses import Poses
 from helixlab.reconstruct.prepare import PreparedParticles, prepare_particles
 from helixlab.reconstruct.results import write_results
@@ -149,6 +150,8 @@ class _Run:
     def iterate(self) -> IterationEvent:
         state, info = step(self.prepared, self.state, self.settings)
         event = iteration_event(self.prepared, state, info, self.settings)
+        if terminate(self.prepared, state, self.settings) is not None:
+            event = with_held_out(event, self.prepared, state, self.settings)
         if self.folder is not None:
             arrays = state_to_arrays(state)
             batch_bytes = np.asarray(self.prepared.batch_bytes)

@@ -113,6 +113,10 @@ def test_refinement_from_random_azimuths_finds_poses_and_symmetry(
     # A quarter of the resolution, 10 Å, at half a box from the middle: 18 steps, at a radius of 46 Å.
     assert abs(last.rise_A - TRUTH.rise_A) < 2.5 / 18
     assert abs(last.twist_deg - TRUTH.twist_deg) < np.rad2deg(2.5 / 46) / 18
+    # Of the last iteration: the other half's map explains the segments, far beyond an empty map's 0.
+    assert last.held_out_log_likelihood
+    assert last.held_out_se
+    assert last.held_out_log_likelihood > 3 * last.held_out_se
     assert last.resolution_A < 12
     assert (tmp_path / "run" / "result.json").is_file()
 
