@@ -116,7 +116,7 @@ def test_what_cannot_be_compared_is_refused(segments: ParticleStack) -> None:
     with pytest.raises(HelixLabError, match="found none"):
         compare_hypotheses(segments, [])
     with pytest.raises(HelixLabError, match="found 1 in half-set 1"):
-        compare_hypotheses(segments.select(np.arange(0, 96, 8)[:2]), [TRUTH])
+        compare_hypotheses(segments.select(np.array([0, 10])), [TRUTH])
     with pytest.raises(HelixLabError, match="fewer than 3 rises"):
         compare_hypotheses(segments, [HelicalSymmetry(10.0, 70.0)])
     with pytest.raises(HelixLabError, match="end at 8 Å"):
