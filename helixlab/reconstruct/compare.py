@@ -76,7 +76,7 @@ def compare_hypotheses(
     resolution_A : float
         To which segments are looked at. Finer separates closer values, and takes more time and data.
     settings : RefinementSettings, optional
-        Priors and ranges of poses, mask, seed. Its twist, rise and point group have no meaning here.
+        Priors and ranges of poses, mask, seed. What it says of symmetry and initial models has no meaning here.
     progress : callable, optional
         Called with a text and the part done, 0 to 1.
 
@@ -97,25 +97,18 @@ def compare_hypotheses(
 
     Examples
     --------
-    >>> import tempfile
-    >>> from helixlab.simulate import OpticsSettings, ParticleSettings, simulate_particles
-    >>> few = ParticleSettings(
-    ...     n_filaments=8,
-    ...     segments_per_filament=6,
-    ...     box_px=48,
-    ...     pixel_size_A=5.0,
-    ...     inter_box_distance_A=36.0,
-    ...     optics=(OpticsSettings(snr=0.3),),
-    ... )
-    >>> truth = HelicalSymmetry(60.0, 12.0)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     files = simulate_particles("builtin", truth, folder, few).files
-    ...     found = compare_hypotheses(files["star"], [HelicalSymmetry(75.0, 12.0), truth], resolution_A=18.0)
-    >>> found.best == truth
-    True
+    Hypotheses take some ten seconds each; what their scores say is shown by
+    :func:`helixlab.reconstruct.verdicts.compare_scores`.
+
+    >>> compare_hypotheses("segments.star", [HelicalSymmetry(-101.1, 5.13)], resolution_A=-12.0)
+    Traceback (most recent call last):
+        ...
+    helixlab.errors.HelixLabError: resolution_A: found -12; it is a length in Å, above 0.
     """
     settings = settings or RefinementSettings()
     report = progress or (lambda stage, fraction: None)
+    if not resolution_A > 0:
+        raise HelixLabError(f"resolution_A: found {resolution_A:g}; it is a length in Å, above 0.")
     stack = particles if isinstance(particles, ParticleStack) else read_particles(particles)
     _check(stack, hypotheses, resolution_A, settings)
     report("Reading images", 0.0)
