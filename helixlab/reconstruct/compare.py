@@ -26,12 +26,11 @@ from scipy.ndimage import rotate
 from helixlab.errors import HelixLabError
 from helixlab.geometry import HelicalSymmetry, Volume
 from helixlab.io import BadImagesError, ParticleStack, read_particles
-from helixlab.kernels.bands import narrow_band
 from helixlab.reconstruct.bad_particles import bad_particles_error, usable_particles
 from helixlab.reconstruct.expectation import SearchRange
 from helixlab.reconstruct.held_out import held_out_scores, noise_of_images
 from helixlab.reconstruct.masking import FilamentMask
-from helixlab.reconstruct.prepare import PreparedParticles, prepare_particles
+from helixlab.reconstruct.prepare import PreparedParticles, narrowed, prepare_particles
 from helixlab.reconstruct.settings import RefinementSettings
 from helixlab.reconstruct.step import RefinementState, init, search_range, step
 from helixlab.reconstruct.verdicts import HypothesisComparison, Kind, ScoredMaps, compare_scores
@@ -132,18 +131,6 @@ def compare_hypotheses(
     return compare_scores(_scored(prepared, runs, noise_power, ranges, first.mask))
 
 
-def narrowed(particles: PreparedParticles, resolution_A: float) -> PreparedParticles:
-    """The same images in the smallest box that holds a resolution: all work on maps becomes less.
-
-    Transforms of images are divided by the box's edge, so that they keep their values, and with them the noise.
-    """
-    band = narrow_band(particles.band, particles.shell_of(resolution_A))
-    box = 2 * int(band.shell[-1]) + 1
-    return replace(
-        particles, band=band._replace(box=np.float32(box)), pixel_size_A=particles.box_px * particles.pixel_size_A / box
-    )
-
-
 # --- before -------------------------------------------------------------------------------------
 
 
@@ -212,6 +199,7 @@ def _plain(
         rise_A=None,
         point_group="C1",
         max_symmetry_order=None,
+        n_initial_models=0,
         twist_search_range_deg=None,
         rise_search_range_A=None,
         symmetry_search_start_res_A=_NEVER_A,

@@ -28,6 +28,7 @@ def initial_model(
     *,
     order: int,
     given: Volume | None = None,
+    number: int = 0,
 ) -> tuple[Volume, Volume]:
     """The first references of the two half-sets, on the images' scale.
 
@@ -40,13 +41,15 @@ def initial_model(
         Maximum symmetry order.
     given : Volume, optional
         A map to start from, on the images' grid; of any scale.
+    number : int
+        Each has azimuths of its own.
 
     Returns
     -------
     pair of Volume
         Low-passed; one map twice, if it is not made from the images.
     """
-    rng = np.random.default_rng(settings.seed)
+    rng = np.random.default_rng((settings.seed, number))
     count = min(settings.n_initial_images, len(particles))
     chosen = np.sort(rng.permutation(len(particles))[:count])
     poses = _random_azimuths(particles, chosen, rng)

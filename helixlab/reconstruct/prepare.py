@@ -1,7 +1,7 @@
 """Particles as the refinement sees them: transforms in the frames of their filaments, CTFs, half-sets."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -202,6 +202,18 @@ def _whitened(
 ) -> tuple[Float[Array, "m 2 k"], Float[Array, "m k"]]:
     gain = gain[group]
     return x * gain[:, None], evaluate_ctf(coefficients, k[:, 0], k[:, 1]) * gain
+
+
+def narrowed(particles: PreparedParticles, resolution_A: float) -> PreparedParticles:
+    """The same images in the smallest box that holds a resolution: all work on maps becomes less.
+
+    Transforms of images are divided by the box's edge, so that they keep their values, and with them the noise.
+    """
+    band = narrow_band(particles.band, particles.shell_of(resolution_A))
+    box = 2 * int(band.shell[-1]) + 1
+    return replace(
+        particles, band=band._replace(box=np.float32(box)), pixel_size_A=particles.box_px * particles.pixel_size_A / box
+    )
 
 
 def _one_pixel_size(stack: ParticleStack) -> float:

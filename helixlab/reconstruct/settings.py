@@ -215,6 +215,16 @@ class RefinementSettings(Settings):
         editable=False,
         ge=1,
     )
+    n_initial_models: int = setting(
+        4,
+        "Number of initial models",
+        "At most so many pairs of models are made from random azimuths, until two models of different half-sets agree. "
+        "0: the first pair is averaged as it is.",
+        group=INITIAL,
+        editable=False,
+        ge=0,
+        le=50,
+    )
     use_cylindrical_model: bool = setting(
         False,
         "Use cylindrical model",

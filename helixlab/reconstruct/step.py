@@ -9,7 +9,7 @@ that the FSC says what happens beyond the frequencies that were aligned on, wher
 """
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import jax.numpy as jnp
@@ -29,6 +29,7 @@ from helixlab.reconstruct.poses import Poses, joined_poses
 from helixlab.reconstruct.prepare import PreparedParticles
 from helixlab.reconstruct.regularise import filtered_nonuniform
 from helixlab.reconstruct.settings import RefinementSettings, max_symmetry_order
+from helixlab.reconstruct.starts import find_start
 from helixlab.reconstruct.symmetry_update import SymmetryEstimate, update_symmetry
 from helixlab.validate.fsc import HALF_MAP_THRESHOLD
 
@@ -53,6 +54,11 @@ _PARTED = 0.9
 
 _HOPE = 0.9
 """FSC of the first references, which were low-passed instead of compared."""
+
+_NO_TWO_AGREE = (
+    "Of {} pairs of initial models from random azimuths no two agreed (highest correlation {:.2f}): polarities may be "
+    "mixed. Compare runs with other seeds, allow more initial models, give one, or doubt the symmetry."
+)
 
 _MEMORY = 0.7
 """The Wiener filter believes at least this part of what it believed before: the chance FSC of one iteration must not
@@ -91,6 +97,8 @@ class RefinementState:
         Mean over the images of the last iteration's.
     n_stalled : int
         Iterations since something last improved.
+    start_warning : str
+        Why the model it began with is doubted; empty if it is not.
     """
 
     iteration: int
@@ -108,6 +116,7 @@ class RefinementState:
     best_resolution_A: float = np.inf
     log_posterior: float = -np.inf
     n_stalled: int = 0
+    start_warning: str = ""
 
     @property
     def symmetry(self) -> HelicalSymmetry | None:
@@ -184,9 +193,11 @@ def init(
     estimate = None if settings.symmetry is None else SymmetryEstimate(settings.symmetry)
     fsc = np.where(np.arange(particles.last_shell + 1) <= first, _HOPE, _FSC_FLOOR)
     references = _references(halves, particles.last_shell, found)
-    return RefinementState(
+    state = RefinementState(
         0, estimate, halves, references, found, noise, None, fsc, _next_shell(particles, first, first * _GROWTH)
     )
+    is_given = volume is not None or settings.use_cylindrical_model
+    return state if is_given or settings.n_initial_models == 0 else _from_best_start(particles, state, settings)
 
 
 def step(
@@ -297,6 +308,7 @@ def step(
         min(resolution_A, best_A),
         log_posterior,
         0 if has_improved else state.n_stalled + 1,
+        state.start_warning,
     )
     posterior = np.empty(len(particles))
     for half, alignment in enumerate(alignments, start=1):
@@ -351,6 +363,30 @@ def symmetry_order(particles: PreparedParticles, settings: RefinementSettings) -
 
 
 # --- private steps ------------------------------------------------------------------------------
+
+
+def _from_best_start(
+    particles: PreparedParticles, state: RefinementState, settings: RefinementSettings
+) -> RefinementState:
+    """The state with one reference for both half-sets, as far as they share it, in which polarities have settled."""
+    join_A = _first_join_A(settings)
+    start = find_start(
+        particles,
+        settings,
+        state.noise_power,
+        search_range(particles, state, settings),
+        order=symmetry_order(particles, settings),
+        resolution_A=_GRID_RES_A,
+        model_res_A=join_A,
+    )
+    shell = particles.shell_of(join_A)
+    return replace(
+        state,
+        references=_references((start.model, start.model), shell, state.mask),
+        fsc=np.where(np.arange(particles.last_shell + 1) <= shell, _HOPE, _FSC_FLOOR),
+        align_shell=_next_shell(particles, shell, max(shell, particles.shell_of(_GRID_RES_A))),
+        start_warning="" if start.has_agreed else _NO_TWO_AGREE.format(start.n_models, start.agreement),
+    )
 
 
 class _Clock:

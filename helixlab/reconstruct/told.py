@@ -44,7 +44,7 @@ def iteration_event(
     best, agreement = state.poses.best, info.agreement
     curves = {c.label: c for c in (agreement.curve, agreement.masked, agreement.smooth, agreement.uneven)}
     ranges = search_range(particles, state, settings)
-    warning = "" if state.estimate is None else state.estimate.warning
+    warnings = [state.start_warning, "" if state.estimate is None else state.estimate.warning]
     return IterationEvent(
         iteration=state.iteration,
         stage=f"aligned to {particles.resolution_A(info.align_shell):.1f} Å",
@@ -67,7 +67,7 @@ def iteration_event(
         psi_offsets=_psi_offsets(state.poses),
         mask=_mask(state, settings),
         seconds=info.seconds,
-        warnings=(warning,) if warning else (),
+        warnings=tuple(filter(None, warnings)),
     )
 
 
