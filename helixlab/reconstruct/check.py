@@ -209,7 +209,7 @@ def _limits(set_up: SetUp) -> Iterator[Finding]:
         ("symmetry_search_start_res_A", "realspace_symmetrize_res_A"), set_up.settings.symmetry is not None
     )
     for name, is_used in starts.items():
-        if is_used and getattr(settings, name) <= nyquist_A:
+        if is_used and (getattr(settings, name) or np.inf) <= nyquist_A:
             yield Finding(
                 "warning",
                 name,

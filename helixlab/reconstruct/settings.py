@@ -97,15 +97,15 @@ class RefinementSettings(Settings):
         gt=0,
     )
 
-    symmetry_search_start_res_A: float = setting(
-        5.0,
+    symmetry_search_start_res_A: Length = setting(
+        None,
         "Resolution to begin local searches of helical symmetry",
-        "From this GSFSC resolution on twist and rise are updated in each iteration. Coarser than 7 to 8 Å the search "
-        "may become unstable; make its ranges narrower then.",
+        "From this GSFSC resolution on twist and rise are updated in each iteration. Empty: from 12 Å on, as soon as "
+        "the half maps determine both to a tenth of their search extents (CryoSPARC's default is 5 Å, which small or "
+        "coarsely sampled data never reach).",
         "Å",
         relion="--helical_symmetry_search",
         group=SEARCH,
-        gt=0,
     )
     twist_search_extent_deg: float = setting(
         3.0,

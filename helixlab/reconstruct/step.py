@@ -92,7 +92,8 @@ class RefinementState:
     is_real_space : bool
         Whether symmetry is imposed in real space: once begun it stays.
     resolution_A, best_resolution_A : float
-        GSFSC of the last iteration and of the best made in its way.
+        GSFSC of the last iteration and of the best made in its way; before the first that of a start in which two
+        models agreed.
     log_posterior : float
         Mean over the images of the last iteration's.
     n_stalled : int
@@ -243,7 +244,7 @@ def step(
     clock.lap("maximisation")
 
     estimate, is_searched = state.estimate, False
-    if state.symmetry is not None and state.resolution_A <= settings.symmetry_search_start_res_A:
+    if state.symmetry is not None and state.resolution_A <= (settings.symmetry_search_start_res_A or _GRID_RES_A):
         one, two = (_volume(particles, half_map(total, box_px=particles.box_px)) for total in plain)
         estimate = update_symmetry(one, two, state.symmetry, settings, outer_radius_A=state.mask.outer_radius_A)
         is_searched = True
@@ -384,6 +385,7 @@ def _from_best_start(
         state,
         references=_references((start.model, start.model), shell, state.mask),
         fsc=np.where(np.arange(particles.last_shell + 1) <= shell, _HOPE, _FSC_FLOOR),
+        resolution_A=particles.resolution_A(shell) if start.has_agreed else np.inf,
         align_shell=_next_shell(particles, shell, max(shell, particles.shell_of(_GRID_RES_A))),
         start_warning="" if start.has_agreed else _NO_TWO_AGREE.format(start.n_models, start.agreement),
     )

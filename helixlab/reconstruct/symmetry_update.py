@@ -9,6 +9,10 @@ from helixlab.reconstruct.settings import RefinementSettings
 from helixlab.search import compute_landscape, prepare_filament
 from helixlab.search.judge import Judge
 
+_DETERMINED = 0.1
+"""Largest standard errors, as parts of the search's extents, with which values are taken if no resolution is set from
+which on they are: a filament without features along its axis has a rise that is anywhere."""
+
 
 @dataclass(frozen=True)
 class SymmetryEstimate:
@@ -73,4 +77,9 @@ def update_symmetry(
             warning=f"The best symmetry, {found.twist_deg:.3f}° and {found.rise_A:.3f} Å, lies outside the search "
             "ranges; twist and rise were kept. Widen the ranges, or doubt the symmetry.",
         )
-    return SymmetryEstimate(found, *judge.standard_errors(found))
+    errors = judge.standard_errors(found)
+    is_early = settings.symmetry_search_start_res_A is None
+    extents = (twists[1] - twists[0]) / 2, (rises[1] - rises[0]) / 2
+    if is_early and any(error > _DETERMINED * extent for error, extent in zip(errors, extents, strict=True)):
+        return SymmetryEstimate(latest)
+    return SymmetryEstimate(found, *errors)
