@@ -10,7 +10,16 @@ from pathlib import Path
 import jax
 from rich.console import Console
 
-from benchmarks import explorer_rows, impose_rows, memory_rows, refine_kernels, relion, search_rows, startup_rows
+from benchmarks import (
+    explorer_rows,
+    impose_rows,
+    memory_rows,
+    refine_kernels,
+    refine_rows,
+    relion,
+    search_rows,
+    startup_rows,
+)
 from benchmarks.process import MeasurementError, all_cores
 from benchmarks.report import Row, print_rows
 
@@ -21,6 +30,7 @@ GROUPS: dict[str, Callable[..., list[Row]]] = {
     "explorer": explorer_rows.rows,
     "impose": impose_rows.rows,
     "memory": memory_rows.rows,
+    "refine": refine_rows.rows,
     "refine-kernels": refine_kernels.rows,
     "search": search_rows.search_rows,
     "startup": startup_rows.rows,
