@@ -16,6 +16,7 @@ them by exp(−2πi kz jΔ). On circles, as waves of order m about the axis, all
 so that the cost depends neither on the number of images nor on that of copies.
 """
 
+import math
 from functools import partial
 
 import jax
@@ -38,6 +39,9 @@ _PLANES = 16
 
 _PER_STEP = 1
 """Angles per step of the grid on the widest circle."""
+
+_ROUNDING = 1e-9
+"""Of lengths, relative to each other: ten rises of a tenth of a box are a box."""
 
 
 def empty_accumulator(r_max: int) -> Float[Array, "z z x 3"]:
@@ -126,14 +130,17 @@ def average_operators(
     weakened by sinc⁴ of x over twice the box, 1% at a fourteenth of the box, 4% at a seventh.
     """
     steps = np.arange(-n_steps, n_steps + 1)
-    if n_steps < 0 or n_steps * symmetry.rise_A > box_A / 2:
+    if n_steps < 0 or n_steps * symmetry.rise_A > box_A / 2 * (1 + _ROUNDING):
         raise HelixLabError(
             f"n_steps: found {n_steps}, a shift of {n_steps * symmetry.rise_A:g} Å; copies are counted each way, 0 or "
             f"more, and must stay within half a box, {box_A / 2:g} Å."
         )
     radius = accumulator.shape[2] - 1
-    n_phi = 4 * int(np.ceil(_PER_STEP * 2 * np.pi * radius / 4))
-    order = np.fft.fftfreq(n_phi, 1 / n_phi)
+    # Turns of the point group are whole steps: between two, where there is no weight, some below zero would appear.
+    unit = math.lcm(4, symmetry.cyclic_order)
+    n_phi = unit * math.ceil(_PER_STEP * 2 * np.pi * radius / unit)
+    # Whole numbers: of np.fft.fftfreq(196, 1 / 196) no multiple of 3 is divisible by 3.
+    order = np.fft.ifftshift(np.arange(n_phi) - n_phi // 2)
     # Between two angles linearly: weights stay positive, where a wave's own phase would ring about a lonely image.
     whole, part = np.divmod(symmetry.twist_deg * steps * n_phi / 360.0, 1.0)
     by_whole, by_one = (np.exp(-2j * np.pi * (np.outer(order, n) % n_phi) / n_phi) for n in (whole, 1.0))

@@ -152,9 +152,12 @@ def test_images_count_as_their_weights_say():
     assert np.allclose(weighted, counted, atol=20 * EPS * float(jnp.abs(counted).max()))
 
 
-@pytest.mark.parametrize("point_group", ["C1", "C2", "D1", "D2"])
-def test_operators_on_the_sum_are_copies_of_every_image(point_group):
-    box, pixel_A, r_max, n_steps, reach = 48, 2.0, 20, 2, 6.0
+# On the circles of 15 shells lie 196 angles: numpy.fft.fftfreq(196, 1 / 196) holds hardly a whole number.
+@pytest.mark.parametrize(
+    ("point_group", "r_max"), [("C1", 20), ("C2", 20), ("C2", 15), ("C3", 20), ("D1", 20), ("D2", 20)]
+)
+def test_operators_on_the_sum_are_copies_of_every_image(point_group, r_max):
+    box, pixel_A, n_steps, reach = 48, 2.0, 2, 6.0
     symmetry = HelicalSymmetry(40.0, 6.0, point_group)
     blobs, (rot, _, psi) = Blobs(5, reach, 13), random_poses(60, 14)
     # Everywhere in the box the sum must have a weight, for the two to be compared: poses over the whole sphere.
@@ -180,6 +183,22 @@ def test_operators_on_the_sum_are_copies_of_every_image(point_group):
     # Two more interpolations, each of which averages neighbours that hold independent samples.
     assert np.corrcoef(first[inside], second[inside])[0, 1] > 0.98
     assert abs(np.vdot(first[inside], second[inside]) / np.vdot(second[inside], second[inside]) - 1) < 0.05
+
+
+@pytest.mark.parametrize("point_group", ["C3", "C5", "C6"])
+def test_weights_stay_positive_between_the_turns_of_a_point_group(point_group):
+    # Three images leave most of a circle empty; below zero only float32 rounding of the largest weight.
+    band, (rot, tilt, psi) = frequency_band(32, 15), random_poses(3, 16)
+    poses = jnp.asarray(euler_to_matrix(rot, tilt, psi), jnp.float32)
+    ctf = jnp.ones((3, len(band.k)))
+    once = with_mates(backproject(empty_accumulator(15), jnp.zeros((3, 2, len(band.k))), ctf, poses, band))
+    got = average_operators(once, HelicalSymmetry(22.0, 5.0, point_group), n_steps=0, box_A=64.0)
+    assert float(got[..., 2].min()) > -1e-6 * float(got[..., 2].max())
+
+
+def test_copies_may_fill_the_box():
+    # Ten times 19.293 is more than half of twenty times it, by a rounding error.
+    average_operators(empty_accumulator(3), HelicalSymmetry(20.0, 19.293), n_steps=10, box_A=385.85999999999996)
 
 
 @pytest.mark.usefixtures("unchecked_types")
