@@ -169,8 +169,8 @@ def align_images(
     found = _Candidates(image, flip, peaks.pose[image, flip, number], score[image, flip, number])
     for shell in shells[1:]:
         found = _climb(particles, rows, found, transform, noise_power, ranges, shell)
-        found = found.select(_is_near(found, len(rows), margin=_MARGIN / 2))
         found = found._replace(score=found.score + polarity[found.image, found.flip])
+        found = found.select(_is_near(found, len(rows), margin=_MARGIN / 2))
     return _posterior(found, rows)
 
 

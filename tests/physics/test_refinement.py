@@ -1,5 +1,6 @@
 """From filament segments of known symmetry and poses to maps, and from noise to nothing."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import jax.numpy as jnp
@@ -12,6 +13,7 @@ from helixlab.kernels.bands import flip_bands, shift_bands
 from helixlab.kernels.masks import spherical_mask
 from helixlab.kernels.project import reference_transform, slices
 from helixlab.reconstruct import RefinementSettings
+from helixlab.reconstruct.band_store import MemoryBands
 from helixlab.reconstruct.events import IterationEvent, RunEnded
 from helixlab.reconstruct.expectation import SearchRange, align_images
 from helixlab.reconstruct.iterate import refine, refined_table
@@ -91,6 +93,26 @@ def test_alignment_finds_the_true_poses(simulated: SimulatedParticles, prepared:
     difference = np.abs((found.angles_deg[:, 0] - true.angles_deg[:, 0] + 180) % 360 - 180)
     assert np.median(difference) < 2.6
     assert np.mean(difference < 5.2) > 0.85
+
+
+def test_a_segment_follows_its_filament_in_polarity(simulated: SimulatedParticles, prepared: PreparedParticles) -> None:
+    # The first of each filament's ten segments is turned by 180°. Five neighbours see the same, so that the nine others
+    # outweigh its own evidence 9/5 times on average, on most filaments but not on all.
+    rows, count = prepared.rows_of(1), len(prepared.band.k)
+    first = np.unique(prepared.filament, return_index=True)[1]
+    x = prepared.x.read(np.arange(len(prepared)), count).copy()
+    x[first] = np.asarray(flip_bands(jnp.asarray(x[first])))
+    turned = replace(prepared, x=MemoryBands(x))
+    ranges = SearchRange(45.0, 150.0, 1, TRUTH.rise_A / 2, 10.0, 5.0, 3.3)
+    reference = jnp.asarray(simulated.reference.data * simulated.signal_scale[0])
+    noise, shells = np.ones((1, prepared.last_shell + 1)), (16, 16, 23)
+    follows = []
+    for is_coherent in (False, True):
+        found = align_images(turned, rows, reference, noise, ranges, shells=shells, is_coherent=is_coherent).poses.best
+        true = _true_poses(simulated.truth, prepared).select(rows)
+        follows.append(np.mean((found.is_flipped == true.is_flipped)[np.isin(rows, first)]))
+    assert follows[0] < 0.2
+    assert follows[1] >= 0.5
 
 
 def test_refinement_from_random_azimuths_finds_poses_and_symmetry(
