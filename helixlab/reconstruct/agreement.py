@@ -17,7 +17,7 @@ from jaxtyping import Float
 
 from helixlab.geometry import Volume
 from helixlab.kernels.fourier import fft_volume, ifft_volume, shell_correlation, shell_freqs_per_A, shell_numbers
-from helixlab.validate.fsc import FSCCurve, fsc_values
+from helixlab.validate.fsc import HALF_MAP_THRESHOLD, FSCCurve, fsc_values
 
 _NEIGHBOURS = 2
 """Shells to either side that the median is taken over."""
@@ -56,9 +56,12 @@ class Agreement:
     def poses_agree_A(self) -> float:
         """Resolution at which the FSC without round parts first falls to 0.143 beyond its peak.
 
-        Before it there may be nothing: a filament's first layer lines lie at 20 Å and beyond.
+        Before it there may be nothing: a filament's first layer lines lie at 20 Å and beyond. Infinite if the peak lies
+        below.
         """
         freq, fsc = self.uneven.freq_per_A, self.uneven.fsc.copy()
+        if fsc[1:].max() < HALF_MAP_THRESHOLD:
+            return np.inf
         fsc[: fsc[1:].argmax() + 1] = 1.0
         return FSCCurve(freq, fsc, self.uneven.label).resolution_A()
 

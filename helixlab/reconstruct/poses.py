@@ -68,13 +68,15 @@ class Poses:
     def within_one_unit(self, symmetry: HelicalSymmetry, pixel_size_A: float) -> "Poses":
         """The equivalent poses that see the central asymmetric unit: shifts along the axis within ± rise/2.
 
-        In a frame the axis points along −x where the tilt is 90°: a step of the screw moves the filament by
-        −rise·sin(tilt) and turns rot by the twist, and the shift that centres it does the opposite.
+        In a frame the axis points along (−cos psi, sin psi): a step of the screw moves the filament by rise·sin(tilt)
+        along it and turns rot by the twist, and the shift that centres it does the opposite.
         """
-        rise_px = symmetry.rise_A / pixel_size_A * np.sin(np.deg2rad(self.angles_deg[:, 1]))
-        steps = np.rint(self.shift_px[:, 0] / rise_px)
-        shift, angles = self.shift_px.copy(), self.angles_deg.copy()
-        shift[:, 0] -= steps * rise_px
+        tilt_rad, psi_rad = np.deg2rad(self.angles_deg[:, 1:].T)
+        rise_px = symmetry.rise_A / pixel_size_A * np.sin(tilt_rad)
+        axis = np.stack([np.cos(psi_rad), -np.sin(psi_rad)], axis=1)
+        steps = np.rint(np.sum(self.shift_px * axis, axis=1) / rise_px)
+        shift = self.shift_px - (steps * rise_px)[:, None] * axis
+        angles = self.angles_deg.copy()
         angles[:, 0] = (angles[:, 0] + steps * symmetry.twist_deg) % 360.0
         return Poses(self.image, self.is_flipped, angles, shift, self.weight)
 

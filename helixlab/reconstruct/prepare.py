@@ -17,7 +17,7 @@ from helixlab.reconstruct.band_store import BandStore, new_band_store
 from helixlab.reconstruct.devices import batches, on_all, spread
 from helixlab.reconstruct.half_sets import grouping, split_half_sets
 from helixlab.reconstruct.memory import batch_bytes
-from helixlab.reconstruct.settings import RefinementSettings
+from helixlab.reconstruct.settings import RefinementSettings, inter_box_distance_A
 
 MASK_EDGE_PX = 5.0
 """Width of the soft edge in which images end."""
@@ -186,7 +186,7 @@ def prepare_particles(
         stack.optics_group if settings.noise_per_optics_group else np.zeros(len(stack), np.int64),
         psi,
         pixel_size_A,
-        _inter_box_distance_A(stack),
+        inter_box_distance_A(stack),
         settings.batch_size,
         most_bytes,
     )
@@ -230,15 +230,3 @@ def _image_mask(box: int) -> Float[Array, "b b"]:
     """A soft circle, as wide as the box."""
     y = np.arange(box) - box // 2
     return soft_step(np.hypot(y[:, None], y) - (box / 2 - MASK_EDGE_PX), MASK_EDGE_PX)
-
-
-def _inter_box_distance_A(stack: ParticleStack) -> float | None:
-    """Told by the table, or the median step along the filaments' tracks."""
-    if stack.inter_box_distance_A is not None:
-        return float(np.median(stack.inter_box_distance_A))
-    if stack.track_length_A is None or stack.filament_id is None:
-        return None
-    order = np.lexsort((stack.track_length_A, stack.filament_id))
-    steps = np.diff(stack.track_length_A[order])[np.diff(stack.filament_id[order]) == 0]
-    steps = steps[steps > 0]
-    return float(np.median(steps)) if steps.size else None

@@ -65,6 +65,13 @@ def test_the_resolution_is_that_of_the_truth(is_symmetrised: bool, edge_shells: 
     assert max(claimed) < (1.2 if is_symmetrised else 1.1)
 
 
+def test_poses_that_agree_nowhere_reach_nowhere() -> None:
+    # 0.1 by chance at a high frequency is no peak that the FSC falls from.
+    fsc = np.where(np.arange(len(FREQ_PER_A)) == 25, 0.1, 0.02)
+    chance = FSCCurve(FREQ_PER_A, fsc, "without round part")
+    assert Agreement(chance, chance, chance, chance).poses_agree_A == np.inf
+
+
 def _noise(seed: int) -> np.ndarray:
     return np.random.default_rng(seed).normal(size=SHAPE).astype(np.float32)
 

@@ -3,11 +3,13 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from helixlab.errors import HelixLabError
 from helixlab.geometry import HelicalSymmetry
-from helixlab.reconstruct import RefinementSettings, max_symmetry_order
+from helixlab.io import new_particle_stack
+from helixlab.reconstruct import RefinementSettings, inter_box_distance_A, max_symmetry_order
 from helixlab.search import SearchSettings
 from helixlab.settings import Settings
 from helixlab.simulate import OpticsSettings, ParticleSettings
@@ -122,3 +124,9 @@ def test_round_trip_and_derived_values() -> None:
 )
 def test_symmetry_order_counts_every_unit_once(distance: float | None, rise: float, order: int) -> None:
     assert max_symmetry_order(distance, rise) == order
+
+
+def test_a_distance_of_zero_is_none() -> None:
+    stack = new_particle_stack(["a.mrcs"], [0, 0, 0], [0, 1, 2], 1.5, 64)
+    assert inter_box_distance_A(stack.replace(inter_box_distance_A=np.zeros(3))) is None
+    assert inter_box_distance_A(stack.replace(inter_box_distance_A=np.array([0.0, 30.0, 30.0]))) == 30.0
