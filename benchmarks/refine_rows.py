@@ -88,7 +88,7 @@ def _a96_rows(folder: Path) -> list[Row]:
         _time_row(what, *runs, limit_s=45.0),
         *_truth_rows(what, _summary(runs[0]), json.loads(against_truth.stdout.splitlines()[-1])),
         _polarity_row(what, runs[0], data / "truth.star"),
-        _compare_row(what, _helixlab("compare", str(data / "particles.star"), "--hypotheses", ",".join(_HYPOTHESES))),
+        _compare_row(what, _compare(data / "particles.star", folder / "a96-compare")),
     ]
 
 
@@ -106,6 +106,12 @@ def _refine_twice(star: Path, folder: Path) -> tuple[Ran, Ran]:
         for name in ("cold", "warm")
     )
     return cold, warm
+
+
+def _compare(star: Path, folder: Path) -> Ran:
+    """With nothing compiled before."""
+    cache = {"HELIXLAB_CACHE": str(folder / "cache")}
+    return _helixlab("compare", str(star), "--hypotheses", ",".join(_HYPOTHESES), environment=cache)
 
 
 def _helixlab(*words: str, environment: dict[str, str] | None = None) -> Ran:
@@ -134,7 +140,9 @@ def _time_row(what: str, cold: Ran, warm: Ran, *, limit_s: float | None) -> Row:
     return Row(
         work=f"refine {what}, from no model",
         target="—" if limit_s is None else f"≤ {limit_s:.0f} s on two cores, compile included",
-        measured=f"{seconds(cold.wall_s)} with nothing compiled before, {seconds(warm.wall_s)} again; "
+        # On a busy machine the cores' time says more than the clock.
+        measured=f"{seconds(cold.wall_s)} with nothing compiled before ({seconds(cold.cpu_s)} of all cores), "
+        f"{seconds(warm.wall_s)} again ({seconds(warm.cpu_s)}); load {os.getloadavg()[0]:.1f}; "
         f"{summary['iterations']} iterations, {'' if summary['converged'] else 'not '}converged",
         is_met=None if limit_s is None else cold.wall_s <= limit_s,
         run_s=warm.wall_s,
@@ -142,7 +150,7 @@ def _time_row(what: str, cold: Ran, warm: Ran, *, limit_s: float | None) -> Row:
         cores=len(_cores()),
         peak_MB=cold.peak_MB,
         relion="" if relion.is_installed() else "RELION is not installed",
-        details={"cold": summary, "cold_cpu_s": cold.cpu_s, "warm_cpu_s": warm.cpu_s, "load": os.getloadavg()[0]},
+        details={"cold": summary, "warm": _summary(warm), "cold_cpu_s": cold.cpu_s, "warm_cpu_s": warm.cpu_s},
     )
 
 
@@ -153,25 +161,28 @@ def _truth_rows(what: str, summary: dict[str, Any], truth: dict[str, Any]) -> li
     """
     true_A, claimed_A = truth["fsc05_vs_truth_A"], summary["resolution_A"]
     excess = true_A / claimed_A - 1
-    found = (
-        f"twist {summary['twist_deg']:.3f}°, rise {summary['rise_A']:.4f} Å of {_TRUTH.twist_deg}°, {_TRUTH.rise_A} Å"
-    )
     return [
         Row(
             work=f"{what}: FSC 0.5 against truth",
             target="≤ 5.9 Å",
-            measured=f"{true_A:.2f} Å; {found}",
+            measured=f"{_resolution(true_A)}; twist {summary['twist_deg']:.3f}°, rise {summary['rise_A']:.4f} Å",
             is_met=true_A <= 5.9,
             details=truth,
         ),
         Row(
             work=f"{what}: resolution that the half maps claim",
             target="at most 10% better than against truth",
-            measured=f"{claimed_A:.2f} Å, {abs(excess):.0%} {'better' if excess > 0 else 'worse'}",
+            measured=f"{_resolution(claimed_A)}, {abs(excess):.0%} {'better' if excess > 0 else 'worse'}",
             is_met=excess <= 0.1,
             details={"excess": excess},
         ),
     ]
+
+
+def _resolution(found_A: float) -> str:
+    """Curves that do not fall so far are cut off by the Nyquist frequency."""
+    is_cut = found_A <= 2.001 * _A96["apix"]
+    return f"{found_A:.2f} Å{' (the Nyquist frequency)' if is_cut else ''}"
 
 
 def _polarity_row(what: str, ran: Ran, truth_star: Path) -> Row:
@@ -193,19 +204,24 @@ def _right_polarities(refined: Path, truth: Path) -> float:
 
 
 def _compare_row(what: str, ran: Ran) -> Row:
-    found, each_s = json.loads(ran.stdout), ran.wall_s / len(_HYPOTHESES)
+    found = _summary(ran)
+    n_maps, n_given = len(found["hypotheses"]), len(_HYPOTHESES)
+    each_s = ran.wall_s / n_maps
     return Row(
-        work=f"{what}: compare {len(_HYPOTHESES)} hypotheses at {found['resolution_A']:g} Å",
-        target="≤ 10 s each",
-        # The controls are shared out among them.
-        measured=f"{seconds(each_s)} each, {seconds(ran.wall_s)} with reading, compiling and controls; "
-        f"{found['conclusion']}",
+        work=f"{what}: compare {n_given} hypotheses and {n_maps - n_given} controls at {found['resolution_A']:g} Å",
+        target="≤ 10 s each, compile included",
+        measured=f"{seconds(each_s)} each, {seconds(ran.wall_s)} in all ({seconds(ran.cpu_s)} of all cores); "
+        f"load {os.getloadavg()[0]:.1f}; {'' if found['is_decided'] else 'un'}decided, best {_best(found)}",
         is_met=each_s <= 10.0,
         run_s=ran.wall_s,
         cores=len(_cores()),
         peak_MB=ran.peak_MB,
         details=found,
     )
+
+
+def _best(found: dict[str, Any]) -> str:
+    return "none" if found["best"] is None else str(HelicalSymmetry(**found["best"]))
 
 
 def _iteration_row(one: dict[str, Any], got: dict[str, Any]) -> Row:
