@@ -41,7 +41,7 @@ def rows(folder: Path, *, quick: bool) -> list[Row]:
     if quick:
         return _quick_rows(folder)
     found = _a96_rows(folder)
-    for box_px, counts in ((64, (500, 1000, 2000, 4000)), (128, (500,)), (256, (500,))):
+    for box_px, counts in ((64, (100, 500, 1000, 2000, 4000)), (128, (100,)), (256, (100,))):
         got = measure_apart(
             "refine_rows:measure_iterations", folder=str(folder / f"box{box_px}"), box_px=box_px, counts=counts
         )
