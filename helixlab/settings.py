@@ -107,6 +107,8 @@ class Settings(BaseModel):
         file: str | os.PathLike[str] | None = None,
         values: Sequence[str] = (),
         given: Mapping[str, Any] | None = None,
+        *,
+        base: S | None = None,
     ) -> S:
         """A file's settings, replaced by those of ``values``, and these by what is ``given``; checked once, together.
 
@@ -118,11 +120,13 @@ class Settings(BaseModel):
             "name=value", the value as JSON; what is no JSON is text.
         given : mapping, optional
             By name; None stands for what was not given.
+        base : Settings, optional
+            What is named nowhere is as in these; default: the defaults.
         """
         named = _read_object(Path(file)) if file is not None else {}
         named |= _parse_values(values)
         named |= {name: value for name, value in (given or {}).items() if value is not None}
-        return cls(**named)
+        return cls(**named) if base is None else base.replaced(**named)
 
     @classmethod
     def from_json_file(cls: type[S], path: str | os.PathLike[str]) -> S:

@@ -93,10 +93,8 @@ def _settings(
     """What is given, in place of the defaults or, to resume, of the run's own."""
     from helixlab.reconstruct import RefinementSettings, latest_settings
 
-    settings = RefinementSettings.from_sources(file, values, given)
-    if run is None:
-        return settings
-    return latest_settings(run).replaced(**{name: getattr(settings, name) for name in settings.model_fields_set})
+    base = None if run is None else latest_settings(run)
+    return RefinementSettings.from_sources(file, values, given, base=base)
 
 
 @contextlib.contextmanager
@@ -119,23 +117,23 @@ def _stopped_by_interrupt(control: "Control", out: Path) -> Iterator[None]:
 
 
 def _follow(events: "Iterator[Event]") -> "tuple[RunEnded, list[str]]":
-    """Say on stderr what the run says while it goes on; its end, and all warnings, each once."""
+    """Say on stderr what the run says while it goes on; its end, and the warnings that hold then."""
     from helixlab.reconstruct import IterationEvent, Message, RunEnded, RunStarted
 
-    ended, warnings = None, dict[str, None]()
+    ended, warnings, latest = None, dict[str, None](), ()
     with _growing_table() as add_row:
         for event in events:
-            new: Sequence[str] = ()
+            new: list[str] = []
             if isinstance(event, RunStarted):
                 typer.echo(_started_in_words(event), err=True)
             elif isinstance(event, IterationEvent):
                 add_row(_row(event))
-                new = event.warnings
+                latest = event.warnings  # the next iteration may take them back
             elif isinstance(event, Message):
                 new = [event.text] if event.level != "note" else []
             elif isinstance(event, RunEnded):
                 ended = event
-                new = [*event.warnings, *([event.advice] if event.advice else [])]
+                new = [*latest, *event.warnings, *([event.advice] if event.advice else [])]
             warn([text for text in new if text not in warnings])
             warnings |= dict.fromkeys(new)
     if ended is None:

@@ -105,7 +105,9 @@ def narrow_band(band: Band, r_max: int) -> Band:
     return Band(band.k[:count], band.shell[:count], band.box)
 
 
-def normalise_images(images: Float[Array, "n y x"], radius_px: float) -> Float[Array, "n y x"]:
+def normalise_images(
+    images: Float[Array, "n y x"], radius_px: float, *, rows: Int[np.ndarray, "n"] | None = None
+) -> Float[Array, "n y x"]:
     """Mean 0 and variance 1 outside a circle, image by image.
 
     Parameters
@@ -113,6 +115,8 @@ def normalise_images(images: Float[Array, "n y x"], radius_px: float) -> Float[A
     images : float32 array, shape (n, y, x)
     radius_px : float
         What lies further from the centre is background.
+    rows : int array, shape (n,), optional
+        Numbers of the images, from 0, by which an error names them, from 1. Default 0, 1, …
 
     Raises
     ------
@@ -134,8 +138,9 @@ def normalise_images(images: Float[Array, "n y x"], radius_px: float) -> Float[A
     mean, deviation = _background(images, outside)
     bad = np.flatnonzero(~(np.isfinite(deviation) & (np.asarray(deviation) > 0)))
     if bad.size:
+        bad = bad if rows is None else np.unique(rows[bad])
         raise HelixLabError(
-            f"images: found a constant or non-finite background in {bad.size} images (the first: row {bad[0]}); "
+            f"images: found a constant or non-finite background in {len(bad)} images (the first: row {bad[0] + 1}); "
             "each needs noise outside the particle. Leave these rows out."
         )
     return (images - mean[:, None, None]) / deviation[:, None, None]

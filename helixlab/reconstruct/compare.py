@@ -200,6 +200,7 @@ def _plain(
         point_group="C1",
         max_symmetry_order=None,
         n_initial_models=0,
+        use_cylindrical_model=False,
         twist_search_range_deg=None,
         rise_search_range_A=None,
         symmetry_search_start_res_A=_NEVER_A,

@@ -224,6 +224,11 @@ def _prepared(
         prepared = prepare_particles(usable, settings, scratch_dir=None if folder is None else folder.path)
     except BadImagesError:
         raise bad_particles_error(stack) from None
+    if settings.rise_A is not None and settings.rise_A > prepared.box_A:
+        raise HelixLabError(
+            f"rise_A: found {settings.rise_A:g} Å in a box of {prepared.box_A:.0f} Å, which must hold one rise. "
+            "Cut larger segments, or refine without symmetry."
+        )
     if saved is not None:
         arrays = saved.arrays()
         state = state_from_arrays(arrays)

@@ -11,6 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float
 
+from helixlab.errors import HelixLabError
 from helixlab.geometry import Volume
 from helixlab.geometry.grids import axis_coordinates
 from helixlab.kernels.fourier import low_pass
@@ -62,8 +63,23 @@ def dynamic_mask(volume: Volume, settings: RefinementSettings) -> FilamentMask:
 
 
 def static_mask(mask: Volume) -> FilamentMask:
-    """A mask that is given; its filament reaches as far as half of its height does."""
-    return FilamentMask(mask.data, _radius_px(mask.data, 0.5) * mask.pixel_size_A)
+    """A mask that is given; its filament reaches as far as half of its height does, and no further than the box.
+
+    Raises
+    ------
+    HelixLabError
+        If there is nothing in it.
+
+    Examples
+    --------
+    >>> everywhere = Volume(np.ones((32, 32, 32), np.float32), 4.0)
+    >>> static_mask(everywhere).outer_radius_A
+    60.0
+    """
+    if not mask.data.max() > 0:
+        raise HelixLabError("mask: found no voxel above 0; give a mask that is 1 within the filament and 0 outside.")
+    room_px = min(mask.shape[1:]) // 2 - 1
+    return FilamentMask(mask.data, min(_radius_px(mask.data, 0.5), room_px) * mask.pixel_size_A)
 
 
 def _outer_radius_px(volume: Volume, threshold: float) -> float:

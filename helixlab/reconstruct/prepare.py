@@ -174,7 +174,7 @@ def prepare_particles(
     for rows, is_valid in batches(
         len(stack), padded_bytes, most=_READ_MOST, batch_bytes=most_bytes, size=settings.batch_size
     ):
-        images = normalise_images(spread(source.read_batch(rows)), _BACKGROUND_PART * box / 2)
+        images = normalise_images(spread(source.read_batch(rows)), _BACKGROUND_PART * box / 2, rows=rows)
         found = image_bands(images, mask, spread(psi[rows].astype(np.float32)), everywhere)
         x.write(int(rows[0]), np.asarray(found)[is_valid])
     return PreparedParticles(

@@ -192,7 +192,7 @@ def _spectrum(model: Volume, outer_radius_A: float, resolution_A: float) -> _Spe
 def _agreement(one: _Spectrum, two: _Spectrum, rise_A: float) -> float:
     """Correlation of two maps, one turned, shifted by up to half a rise and upside down as fits best."""
     n_z = one.waves.shape[2] // 2
-    reach = max(1, int(np.ceil(rise_A / 2 / (one.height_A / n_z))))
+    reach = min(max(1, int(np.ceil(rise_A / 2 / (one.height_A / n_z)))), n_z // 2)
     lags = np.arange(-reach, reach + 1)
     # Upside down, angles and heights run backwards: the conjugate transform, about the middle section.
     upright, inverted = (np.fft.ifft2(np.sum(a * two.waves, axis=0)).real for a in (np.conj(one.waves), one.waves))

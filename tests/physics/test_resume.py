@@ -178,6 +178,12 @@ def test_what_is_refused(particles: Path, unbroken: Path, tmp_path: Path) -> Non
         ((particles, SETTINGS, tmp_path / "run"), {"mask": box}, "mask: found one with mask=dynamic"),
         ((particles, SETTINGS.replaced(mask="static"), tmp_path / "run"), {}, "ask for a static mask"),
         ((particles, SETTINGS, tmp_path / "run"), {"volume": Volume(np.ones((8, 8, 8)), 5.0)}, "volume: found"),
+        (
+            (particles, SETTINGS.replaced(mask="static"), tmp_path / "run"),
+            {"mask": box.with_data(0 * box.data)},
+            "mask: found no voxel above 0",
+        ),
+        ((particles, SETTINGS.replaced(rise_A=161), tmp_path / "run"), {}, "rise_A: found 161 Å in a box of 160 Å"),
         ((particles, SETTINGS), {"resume": True}, "out_dir: missing"),
         ((particles, SETTINGS, tmp_path / "none"), {"resume": True}, "found no run"),
         ((other, SETTINGS, unbroken), {"resume": True}, "these are not the ones"),

@@ -47,6 +47,8 @@ def test_sources_are_merged_before_they_are_checked(tmp_path: Path) -> None:
     )
     assert (found.symmetry, found.seed, found.mask) == (HelicalSymmetry(30, 10), 3, "static")
     assert found.twist_grid == 64
+    # What fits together only with the settings that a run has.
+    assert RefinementSettings.from_sources(values=["max_symmetry_order=3"], base=HELIX).symmetry == HELIX.symmetry
     with pytest.raises(HelixLabError, match="rise_A: missing"):
         RefinementSettings.from_json_file(file)
     with pytest.raises(HelixLabError, match="--set: found 'seed'; write NAME=VALUE"):
