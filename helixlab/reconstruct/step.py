@@ -245,7 +245,9 @@ def step(
 
     estimate, is_searched = state.estimate, False
     if state.symmetry is not None and state.resolution_A <= (settings.symmetry_search_start_res_A or _GRID_RES_A):
-        one, two = (_volume(particles, half_map(total, box_px=particles.box_px)) for total in plain)
+        # Images see one n-th of the azimuths of a Cn: its turns are no part of what is searched.
+        whole = (symmetrised(total, None, settings.point_group, order=1, box_A=particles.box_A) for total in plain)
+        one, two = (_volume(particles, half_map(total, box_px=particles.box_px)) for total in whole)
         estimate = update_symmetry(one, two, state.symmetry, settings, outer_radius_A=state.mask.outer_radius_A)
         is_searched = True
         clock.lap("symmetry")

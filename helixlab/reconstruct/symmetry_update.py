@@ -13,6 +13,9 @@ _DETERMINED = 0.1
 """Largest standard errors, as parts of the search's extents, with which values are taken if no resolution is set from
 which on they are: a filament without features along its axis has a rise that is anywhere."""
 
+_MISFIT = 0.2
+"""What may be missing from a perfect score: true symmetries missed 0.02 to 0.05, wrong ones 0.3 to 0.7."""
+
 
 @dataclass(frozen=True)
 class SymmetryEstimate:
@@ -23,7 +26,7 @@ class SymmetryEstimate:
     symmetry : HelicalSymmetry
     twist_se_deg, rise_se_A : float
     warning : str
-        Why the values were not updated, if they were not.
+        Why the values were not updated, if they were not, or why they are doubted.
     """
 
     symmetry: HelicalSymmetry
@@ -82,4 +85,18 @@ def update_symmetry(
     extents = (twists[1] - twists[0]) / 2, (rises[1] - rises[0]) / 2
     if is_early and any(error > _DETERMINED * extent for error, extent in zip(errors, extents, strict=True)):
         return SymmetryEstimate(latest)
-    return SymmetryEstimate(found, *errors)
+    return SymmetryEstimate(found, *errors, _doubt(judge, found))
+
+
+def _doubt(judge: Judge, symmetry: HelicalSymmetry) -> str:
+    """A warning if maps on which no helix was imposed do not have it.
+
+    Images that were aligned with a symmetric reference repeat it only as far as they fit it.
+    """
+    score, error = judge.score(symmetry)[0], judge.score_error(symmetry)
+    if 1.0 - score <= max(_MISFIT, 3 * error):
+        return ""
+    return (
+        f"The imposed symmetry is doubted: before it is imposed, the half maps correlate with their copies under it by "
+        f"only {score:.2f} ± {error:.2f} of what a true symmetry gives. Compare it with others (helixlab compare)."
+    )

@@ -111,8 +111,11 @@ def test_alignment_finds_the_true_poses(simulated: SimulatedParticles, prepared:
     true = _true_poses(simulated.truth, prepared).select(rows).within_one_unit(TRUTH, prepared.pixel_size_A)
     assert np.array_equal(found.is_flipped, true.is_flipped)
     found = found.within_one_unit(TRUTH, prepared.pixel_size_A)
-    # Half a cell of the grid, 8 Å / (4 · 45 Å); images on the edge between two units may count to either.
-    difference = np.abs((found.angles_deg[:, 0] - true.angles_deg[:, 0] + 180) % 360 - 180)
+    # Images on the edge between two units may count to either.
+    steps = np.rint((found.shift_px[:, 0] - true.shift_px[:, 0]) / (TRUTH.rise_A / prepared.pixel_size_A))
+    rot_deg = found.angles_deg[:, 0] + steps * TRUTH.twist_deg
+    difference = np.abs((rot_deg - true.angles_deg[:, 0] + 180) % 360 - 180)
+    # Half a cell of the grid, 8 Å / (4 · 45 Å).
     assert np.median(difference) < 2.6
     assert np.mean(difference < 5.2) > 0.85
 
@@ -163,6 +166,14 @@ def test_refinement_from_random_azimuths_finds_poses_and_symmetry(
     assert last.held_out_log_likelihood > 3 * last.held_out_se
     assert last.resolution_A < 12
     assert (tmp_path / "run" / "result.json").is_file()
+
+
+def test_a_wrong_symmetry_is_doubted(simulated: SimulatedParticles) -> None:
+    # One subunit less per turn, searched within 3° and a tenth of the rise: the truth is out of reach.
+    wrong = SETTINGS.replaced(twist_deg=-140.6, n_initial_models=1, max_iterations=2)
+    *_, last, _ended = refine(read_particles(simulated.files["star"]), wrong)
+    assert isinstance(last, IterationEvent)
+    assert any("doubt" in warning for warning in last.warnings)
 
 
 @pytest.mark.parametrize("use_nonuniform", [False, True])
