@@ -52,6 +52,9 @@ _LEAST_FILAMENTS = 4
 _LEAST_RISES = 3
 """Rises that a box must hold: fewer copies say nothing of a symmetry."""
 
+_LEAST_SHELLS = 4
+"""Fewer make a map of less than nine voxels, in which no symmetry can be imposed."""
+
 _TURN_DEG = 6.0
 """Step of the azimuthal average: at the rim of a filament 100 Å wide 5 Å, within the resolution."""
 
@@ -114,7 +117,7 @@ def compare_hypotheses(
     whole = _prepared(stack, settings)
     prepared = narrowed(whole, resolution_A)
     noise_power = noise_of_images(whole)[:, : prepared.last_shell + 1]
-    _check_prepared(prepared, hypotheses)
+    _check_prepared(prepared, hypotheses, resolution_A)
     plain = _plain(settings, hypotheses, resolution_A)
     candidates: list[HelicalSymmetry | None] = [None, *_distinct(hypotheses)]
     first = init(prepared, plain)
@@ -164,7 +167,12 @@ def _prepared(stack: ParticleStack, settings: RefinementSettings) -> PreparedPar
         raise bad_particles_error(stack) from None
 
 
-def _check_prepared(particles: PreparedParticles, hypotheses: Sequence[HelicalSymmetry]) -> None:
+def _check_prepared(particles: PreparedParticles, hypotheses: Sequence[HelicalSymmetry], resolution_A: float) -> None:
+    if particles.last_shell < _LEAST_SHELLS:
+        raise HelixLabError(
+            f"resolution_A: found {resolution_A:g}; in a box of {particles.box_A:.0f} Å it must be at most "
+            f"{particles.box_A / _LEAST_SHELLS:.0f}. Give a smaller number."
+        )
     for half in (1, 2):
         count = len(np.unique(particles.filament[particles.rows_of(half)]))
         if count < _LEAST_FILAMENTS // 2:

@@ -290,8 +290,8 @@ class RefinementSettings(Settings):
     low_resolution_join_A: Length = setting(
         None,
         "Resolution of joining at first",
-        "Until the halves agree this far, they share their reference up to here. Empty: a little beyond the first "
-        "layer line, without which the halves could take different symmetries; never coarser than the split.",
+        "Until the halves agree this far, they share their reference up to here. Empty: 12 Å, as far as the "
+        "search over all orientations looks, which decides on azimuth and polarity; never coarser than the split.",
         "Å",
         group=FSC,
     )
@@ -305,13 +305,13 @@ class RefinementSettings(Settings):
     filament_coherence: bool = setting(
         True,
         "Filament coherence",
-        "Segments of one filament share their polarity and follow each other along one screw; off, each is on its own.",
+        "Segments of one filament share their polarity; off, each is on its own.",
         group=ALIGNMENT,
     )
     tilt_prior_sd_deg: float = setting(
         5.0,
         "Spread of tilt",
-        "Standard deviation about the tilt prior (90° where there is none); three of them are searched.",
+        "Standard deviation about 90°; three of them are searched to both sides.",
         "deg",
         relion="--sigma_tilt",
         group=ALIGNMENT,

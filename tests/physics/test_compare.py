@@ -121,5 +121,7 @@ def test_what_cannot_be_compared_is_refused(segments: ParticleStack) -> None:
         compare_hypotheses(segments, [HelicalSymmetry(10.0, 70.0)])
     with pytest.raises(HelixLabError, match="end at 8 Å"):
         compare_hypotheses(segments, [TRUTH], resolution_A=7.0)
+    with pytest.raises(HelixLabError, match="must be at most 48"):
+        compare_hypotheses(segments, [TRUTH], resolution_A=60.0)
     with pytest.raises(HelixLabError, match="mask=dynamic"):
         compare_hypotheses(segments, [TRUTH], settings=RefinementSettings(mask="static"))
