@@ -60,6 +60,9 @@ _NO_TWO_AGREE = (
     "mixed. Compare runs with other seeds, allow more initial models, give one, or doubt the symmetry."
 )
 
+_SAME_PIXEL = 0.01
+"""Calibrations of one microscope differ by less."""
+
 _MEMORY = 0.7
 """The Wiener filter believes at least this part of what it believed before: the chance FSC of one iteration must not
 starve the next of its reference."""
@@ -183,6 +186,11 @@ def init(
             raise HelixLabError(
                 f"{name}: found {given.shape} voxels for images of {particles.box_px} pixels; resample it to the "
                 "images' box and pixel size."
+            )
+        if given is not None and abs(given.pixel_size_A / particles.pixel_size_A - 1) > _SAME_PIXEL:
+            raise HelixLabError(
+                f"{name}: found {given.pixel_size_A:.4g} Å per voxel for images of {particles.pixel_size_A:.4g} Å; "
+                "resample it to the images' box and pixel size, or correct its header."
             )
     if settings.mask == "static" and mask is None:
         raise HelixLabError("mask: the settings ask for a static mask; give one, or set mask=dynamic.")
@@ -346,7 +354,7 @@ def search_range(particles: PreparedParticles, state: RefinementState, settings:
     along_A = settings.shift_range_along_A
     if along_A is None:
         along_A = across_A if state.symmetry is None else state.symmetry.rise_A / 2
-    order = 1 if state.symmetry is None else state.symmetry.cyclic_order
+    order = parse_point_group(settings.point_group)[1]
     return SearchRange(
         max(state.mask.outer_radius_A, particles.pixel_size_A),
         settings.mask_z_clip_fraction * particles.box_A,

@@ -7,7 +7,8 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from helixlab.geometry import HelicalSymmetry
+from helixlab.errors import HelixLabError
+from helixlab.geometry import HelicalSymmetry, Volume
 from helixlab.geometry.pose import euler_to_matrix
 from helixlab.io import ParticleStack, new_image_stack, read_particles
 from helixlab.kernels.bands import flip_bands, shift_bands
@@ -20,6 +21,7 @@ from helixlab.reconstruct.expectation import SearchRange, align_images
 from helixlab.reconstruct.iterate import refine, refined_table
 from helixlab.reconstruct.poses import Poses
 from helixlab.reconstruct.prepare import MASK_EDGE_PX, PreparedParticles, prepare_particles
+from helixlab.reconstruct.step import init
 from helixlab.simulate import OpticsSettings, ParticleSettings, SimulatedParticles, simulate_particles
 
 TRUTH = HelicalSymmetry(-101.1, 5.13)
@@ -222,3 +224,9 @@ def _true_poses(truth: ParticleStack, particles: PreparedParticles) -> Poses:
     shifts = np.stack([cos * x - sin * y, sin * x + cos * y], axis=1)
     angles = np.stack([truth.rot_deg, truth.tilt_deg, (left + 90 + 180 * is_flipped) % 360 - 90], axis=1)
     return Poses(np.arange(len(truth)), is_flipped, angles, shifts, np.ones(len(truth)))
+
+
+def test_a_model_of_another_pixel_size_is_refused(prepared: PreparedParticles) -> None:
+    model = Volume(np.zeros((48, 48, 48), np.float32), 9.0)
+    with pytest.raises(HelixLabError, match="volume: found 9 Å per voxel for images of 4 Å"):
+        init(prepared, SETTINGS, volume=model)
