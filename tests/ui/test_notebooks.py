@@ -88,6 +88,26 @@ def test_explore(page: Any, jupyterlab: JupyterLab) -> None:
     assert notebook.complaints == []
 
 
+def test_refine(page: Any, jupyterlab: JupyterLab) -> None:
+    notebook = OpenNotebook.open(page, jupyterlab, jupyterlab.add_notebook(NOTEBOOKS / "03_refine.ipynb"))
+    notebook.run_all(RUN_LIMIT_S)
+    assert notebook.errors() == []
+    # What the text promises, whatever the last digits are.
+    assert notebook.kernel_prints("print(comparison.best == found)") == "True"
+    assert notebook.kernel_prints("print(right_fsc.crossing(0.5).resolution_A < 10)") == "True"
+    assert notebook.kernel_prints("print(wrong_fsc.crossing(0.5).resolution_A > 15)") == "True"
+
+    outputs = notebook.outputs()
+    with_figure = [i for i, cell in enumerate(outputs) if any(WIDGET_VIEW in out.get("data", {}) for out in cell)]
+    assert len(with_figure) == 7
+    for width, theme in VIEWS:
+        page.set_viewport_size({"width": width, "height": 1400})
+        notebook.set_theme(f"JupyterLab {theme}")
+        for cell in with_figure:
+            check_figures(notebook, cell, f"03-{width}-{theme.lower()}")
+    assert notebook.complaints == []
+
+
 EXPLORER_CELL, SLICES_CELL, FSC_CELL = 5, 14, 16
 
 ALL_PAINTED = """() => ['slices', 'cylinder', 'spectrum', 'isosurface'].every(
