@@ -47,7 +47,10 @@ _IMPROVED = 0.01
 """The GSFSC or the posterior has improved if it grew by this part."""
 
 _CONVERGING_RES_A = 6.0
-"""Before it the GSFSC is no reason to stop."""
+"""Before it one iteration without progress is no reason to stop."""
+
+_PATIENCE = 2
+"""How many more there must be."""
 
 _PARTED = 0.9
 """The halves part when they agree beyond this part of the resolution up to which they were joined."""
@@ -336,16 +339,18 @@ def terminate(
 
     Notes
     -----
-    A run converges when, at a resolution beyond 6 Å (or within a tenth of the Nyquist frequency, where the images'
-    pixels are coarser), an iteration that aligned as far as the halves agree has improved neither the best GSFSC nor
-    the images' posterior; then the extra final passes follow. Before 6 Å only the number of iterations ends the run.
+    A run converges when an iteration that aligned as far as the halves agree has improved neither the best GSFSC nor
+    the images' posterior; then the extra final passes follow. Before 6 Å (or a tenth before the Nyquist frequency,
+    where the images' pixels are coarser) three such iterations in a row are needed, and there may be no more of all
+    than the settings say.
     """
     if state.iteration >= settings.max_iterations:
         return "max_iterations"
     enough_A = max(_CONVERGING_RES_A, 2 * particles.pixel_size_A * 1.1)
-    if state.best_resolution_A > enough_A:
-        return "max_iterations" if state.iteration >= settings.max_iterations_below_6A else None
-    return "converged" if state.n_stalled > settings.extra_final_passes else None
+    is_coarse = state.best_resolution_A > enough_A
+    if state.n_stalled > settings.extra_final_passes + (_PATIENCE if is_coarse else 0):
+        return "converged"
+    return "max_iterations" if is_coarse and state.iteration >= settings.max_iterations_below_6A else None
 
 
 def search_range(particles: PreparedParticles, state: RefinementState, settings: RefinementSettings) -> SearchRange:
