@@ -18,7 +18,6 @@ from dataclasses import dataclass
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Float, Int
-from scipy.special import logsumexp
 
 from helixlab.errors import HelixLabError
 from helixlab.geometry import Volume
@@ -200,5 +199,5 @@ def _log_evidence(
     parts = [grid.peaks(particles, rows[at], noise_power).evidence for at, _ in batches]
     both = np.concatenate(parts)[: len(rows)].astype(np.float64)
     # The grid's priors sum to anything, and the two polarities to twice that.
-    total = sum(logsumexp(np.asarray(prior, np.float64)) for prior in (grid.log_prior, grid.log_prior_shift))
-    return logsumexp(both, axis=1) - (total + np.log(2))
+    total = sum(float(np.logaddexp.reduce(np.asarray(p, np.float64))) for p in (grid.log_prior, grid.log_prior_shift))
+    return np.logaddexp.reduce(both, axis=1) - (total + np.log(2))

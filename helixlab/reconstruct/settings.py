@@ -218,7 +218,7 @@ class RefinementSettings(Settings):
     n_initial_models: int = setting(
         4,
         "Number of initial models",
-        "At most so many pairs of models are made from random azimuths, until two models of different half-sets agree. "
+        "At most so many pairs of models are made from random azimuths, until two models agree. "
         "0: the first pair is averaged as it is.",
         group=INITIAL,
         editable=False,

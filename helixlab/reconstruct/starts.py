@@ -35,8 +35,11 @@ _TRUST = 0.9
 """FSC that models are filtered by, up to their resolution: chains of different frames have none of their own."""
 
 _AGREED = 0.9
-"""Correlation from which on two chains hold the same molecule. A map of mixed polarities reaches 0.85 with one of
-one polarity, both without noise."""
+"""Correlation from which on models of different half-sets hold the same molecule. A map of mixed polarities reaches
+0.85 with one of one polarity, both without noise."""
+
+_AGREED_WITHIN = 0.95
+"""The same for two models of one half-set, which have their noise in common: wrong ones reached 0.93."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,6 +50,8 @@ class Start:
     ----------
     model : Volume
         Low-passed, on the images' grid and scale.
+    has_agreed : bool
+        Whether another chain holds the same molecule.
     agreement : float
         Highest correlation with another chain.
     n_models : int
@@ -54,13 +59,9 @@ class Start:
     """
 
     model: Volume
+    has_agreed: bool
     agreement: float
     n_models: int
-
-    @property
-    def has_agreed(self) -> bool:
-        """Whether two chains hold the same molecule."""
-        return self.agreement >= _AGREED
 
 
 def find_start(
@@ -93,24 +94,23 @@ def find_start(
     rise_A = settings.symmetry.rise_A if settings.symmetry else 2 * ranges.along_A
     chains: list[_Chain] = []
     spectra: list[_Spectrum] = []
-    agreement = np.zeros((0, 0))
-    number = 0
-    while number < settings.n_initial_models and not np.any(agreement >= _AGREED):
+    agreement, has_agreed, number = np.zeros((0, 0)), np.zeros((0, 0), bool), 0
+    while number < settings.n_initial_models and not has_agreed.any():
         pair = initial_model(coarse, settings, seen.noise_power, order=order, number=number)
-        for chain in seen.chains(pair):
-            spectrum = _spectrum(chain.model, ranges.radius_A, resolution_A)
-            agreement = np.pad(agreement, (0, 1))
-            agreement[-1, :-1] = agreement[:-1, -1] = [_agreement(spectrum, other, rise_A) for other in spectra]
-            chains.append(chain)
-            spectra.append(spectrum)
+        chains += seen.chains(pair)
+        spectra += [_spectrum(chain.model, ranges.radius_A, resolution_A) for chain in chains[-2:]]
+        agreement = np.array([[_agreement(a, b, rise_A) if a is not b else 0.0 for a in spectra] for b in spectra])
+        # Every second model is of the same half-set.
+        is_within = np.add.outer(np.arange(len(chains)), np.arange(len(chains))) % 2 == 0
+        has_agreed = agreement >= np.where(is_within, _AGREED_WITHIN, _AGREED)
         number += 1
     # Of those that agree, or of all if none do, the one that explains most.
-    candidates = np.flatnonzero((agreement >= _AGREED).any(axis=0) | (agreement.max() < _AGREED))
+    candidates = np.flatnonzero(has_agreed.any(axis=0) | (not has_agreed.any()))
     best = max(candidates, key=lambda n: chains[n].log_posterior)
     poses = chains[best].poses
     poses = replace(poses, shift_px=poses.shift_px * (coarse.pixel_size_A / particles.pixel_size_A))
     model = replace(seen, particles=particles, noise_power=noise_power).model_of(poses, particles.shell_of(model_res_A))
-    return Start(model, float(agreement[best].max()), number)
+    return Start(model, bool(has_agreed.any()), float(agreement[best].max()), number)
 
 
 @dataclass(frozen=True, eq=False)
