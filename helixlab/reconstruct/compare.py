@@ -207,7 +207,7 @@ def _plain(
         rise_A=None,
         point_group="C1",
         max_symmetry_order=None,
-        n_initial_models=0,
+        n_initial_models=2,
         use_cylindrical_model=False,
         twist_search_range_deg=None,
         rise_search_range_A=None,
