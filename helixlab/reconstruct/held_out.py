@@ -26,7 +26,7 @@ from helixlab.reconstruct.devices import on_all
 from helixlab.reconstruct.events import IterationEvent
 from helixlab.reconstruct.expectation import SearchRange, _CoarseGrid
 from helixlab.reconstruct.noise import image_power
-from helixlab.reconstruct.prepare import PreparedParticles, _image_mask
+from helixlab.reconstruct.prepare import PreparedParticles, mask_power
 from helixlab.reconstruct.settings import RefinementSettings
 from helixlab.reconstruct.step import RefinementState, search_range
 
@@ -161,8 +161,7 @@ def noise_of_images(particles: PreparedParticles) -> Float[np.ndarray, "g s"]:
     particles : PreparedParticles
         As prepared, in their own box.
     """
-    mask = np.asarray(_image_mask(particles.box_px), np.float64)
-    return image_power(particles) / np.mean(mask**2)
+    return image_power(particles) / mask_power(particles.box_px)
 
 
 def with_held_out(

@@ -204,6 +204,17 @@ def _whitened(
     return x * gain[:, None], evaluate_ctf(coefficients, k[:, 0], k[:, 1]) * gain
 
 
+def mask_power(box_px: int) -> float:
+    """The part of white noise's power that the images' mask leaves: the mean over the image of the squared mask.
+
+    Examples
+    --------
+    >>> round(mask_power(96), 3)
+    0.687
+    """
+    return float(np.mean(np.asarray(_image_mask(box_px), np.float64) ** 2))
+
+
 def narrowed(particles: PreparedParticles, resolution_A: float) -> PreparedParticles:
     """The same images in the smallest box that holds a resolution: all work on maps becomes less.
 
