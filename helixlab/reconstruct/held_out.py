@@ -24,7 +24,7 @@ from helixlab.geometry import Volume
 from helixlab.kernels.project import reference_transform
 from helixlab.reconstruct.devices import on_all
 from helixlab.reconstruct.events import IterationEvent
-from helixlab.reconstruct.expectation import SearchRange, _CoarseGrid
+from helixlab.reconstruct.grid_search import SearchRange, search_grid
 from helixlab.reconstruct.noise import image_power
 from helixlab.reconstruct.prepare import PreparedParticles, mask_power
 from helixlab.reconstruct.settings import RefinementSettings
@@ -32,9 +32,6 @@ from helixlab.reconstruct.step import RefinementState, search_range
 
 _EVENT_RES_A = 12.0
 """To which the last maps of a refinement are scored."""
-
-_BATCH = 512
-"""Images that a device scores at a time where memory allows."""
 
 
 @dataclass(frozen=True)
@@ -193,10 +190,5 @@ def _log_evidence(
     shell: int,
 ) -> Float[np.ndarray, "m"]:
     transform = on_all(reference_transform(jnp.asarray(reference.data), r_max=particles.last_shell))
-    grid = _CoarseGrid.of(particles, transform, ranges, shell)
-    batches = particles.batches(len(rows), shell, most=_BATCH, bytes_beside=grid.bytes_per_image)
-    parts = [grid.peaks(particles, rows[at], noise_power).evidence for at, _ in batches]
-    both = np.concatenate(parts)[: len(rows)].astype(np.float64)
-    # The grid's priors sum to anything, and the two polarities to twice that.
-    total = sum(float(np.logaddexp.reduce(np.asarray(p, np.float64))) for p in (grid.log_prior, grid.log_prior_shift))
-    return np.logaddexp.reduce(both, axis=1) - (total + np.log(2))
+    peaks = search_grid(particles, rows, transform, noise_power, ranges, shell=shell)
+    return np.logaddexp.reduce(peaks.evidence, axis=1)

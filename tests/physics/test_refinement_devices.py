@@ -18,7 +18,7 @@ import pytest
 
 from helixlab.geometry import HelicalSymmetry, Volume
 from helixlab.io import read_particles, read_volume, write_volume
-from helixlab.reconstruct import RefinementSettings, expectation, maximisation, noise
+from helixlab.reconstruct import RefinementSettings, expectation, grid_search, maximisation, noise
 from helixlab.reconstruct.band_store import FileBands, MemoryBands
 from helixlab.reconstruct.checkpoint import state_from_arrays, state_to_arrays
 from helixlab.reconstruct.poses import Poses
@@ -155,7 +155,7 @@ def _devices_apart(star: Path, reference: Volume, folder: Path) -> dict[str, Any
 
         setattr(module, kernel, watched)
 
-    watch(expectation, "score_grid", 0)
+    watch(grid_search, "score_grid", 0)
     watch(expectation, "refine_poses", 1)
     watch(noise, "_residual", 2)  # the slices: made where their images lie
     watch(maximisation, "backproject", 1)
