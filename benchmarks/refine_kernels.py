@@ -1,4 +1,4 @@
-"""The kernels of refinement: projecting, inserting, averaging, reconstructing, searching and refining poses.
+"""The kernels of refinement: projecting, inserting, averaging, reconstructing, scoring and refining poses.
 
 Box 128 as RELION's programs are measured on it (1000 projections; 2000 images reconstructed), box 96 with 600 images
 for one expectation. Images are projections of a simulated helix with white noise.
@@ -21,12 +21,13 @@ from helixlab.kernels.bands import frequency_band, largest_radius, shift_bands
 from helixlab.kernels.fourier import low_pass
 from helixlab.kernels.likelihood import score_grid
 from helixlab.kernels.project import pose_matrices, project_volume, reference_transform, slices
-from helixlab.kernels.prune import Level, OrientationGrid, ShiftGrid, search_orientations
 from helixlab.kernels.reconstruct import reconstruct_volume
 from helixlab.kernels.refine_poses import refine_poses
+from helixlab.reconstruct.grid_search import SearchRange
 from helixlab.simulate import simulate_helix
 
 _SYMMETRY = HelicalSymmetry(-101.1, 5.13)
+_RANGES = SearchRange(42.0, 207.0, 1, 2.6, 10.0, 5.0, 3.3)
 _SIGNAL = 150.0
 """Σ|C·P|² of an image: what segments of 96 pixels with a signal-to-noise ratio of 0.05 have."""
 
@@ -45,8 +46,7 @@ def rows(folder: Path, *, quick: bool) -> list[Row]:
         )
     ]
     found += [
-        _row("exhaustive scores of a coarse grid, {n} images of box 96", "", expectation, "grid"),
-        _row("search by branch and bound, {n} images of box 96", "", expectation, "search"),
+        _row("scores of a coarse grid, {n} images of box 96", "", expectation, "grid"),
         _row("refine {n} poses of box 96", "", expectation, "refine"),
     ]
     part = expectation["grid_gflops"] / expectation["dot_gflops"]
@@ -84,7 +84,7 @@ def measure_maps(repeats: int, scale: int) -> dict[str, Any]:
 
 
 def measure_expectation(repeats: int, n: int) -> dict[str, Any]:
-    """One expectation at box 96: coarse grid, branch and bound, last steps; and the rate of the matrix product."""
+    """One expectation at box 96: the grid to 12 Å and last steps; and the rate of the matrix product."""
     box, r_max, rng = 96, 45, np.random.default_rng(1)
     reference, band = reference_transform(jnp.asarray(_random_helix(box, 2.7)), r_max=r_max), frequency_band(box, r_max)
     angles = _angles(n, rng)
@@ -98,19 +98,17 @@ def measure_expectation(repeats: int, n: int) -> dict[str, Any]:
         rng.normal(scale=np.sqrt(0.5), size=model.shape), jnp.float32
     )
     reference = scale * reference
-    coarse, shifts = frequency_band(box, 16), ShiftGrid(1.5, 1, 3)
-    grid = OrientationGrid(60, 4, 4, tilt_range_deg=(80.0, 100.0), psi_range_deg=(-8.0, 8.0))
-    views = slices(reference, pose_matrices(*grid.angles_deg().T), coarse.k)
+    coarse = frequency_band(box, 22)
+    grid = _RANGES.orientations(12.0).angles_deg()
+    views = slices(reference, pose_matrices(*grid.T), coarse.k)
     narrow, narrow_ctf = x[..., : len(coarse.k)], ctf[:, : len(coarse.k)]
-    moves = jnp.asarray(shifts.shifts_px(), jnp.float32)
+    moves = jnp.asarray(_RANGES.shifts_px(12.0, 2.7), jnp.float32)
     start = np.concatenate([angles, shift.T]).T + rng.normal(size=(n, 5)) * np.array([1.0, 1.0, 0.5, 0.3, 0.3])
     square = jnp.asarray(rng.normal(size=(2048, 2048)), jnp.float32)
     product = jax.jit(lambda a: a @ a)
-    levels = [Level(16, shifts), Level(26, ShiftGrid(1.0, 2, 2))]
     calls: dict[str, Callable[[], Any]] = {
         "dot": lambda: product(square),
         "grid": lambda: score_grid(narrow, narrow_ctf, views, moves, coarse),
-        "search": lambda: search_orientations(x, ctf, reference, band, grid, levels),
         "refine": lambda: refine_poses(reference, x, ctf, start, band),
     }
     found = _timed(calls, repeats)

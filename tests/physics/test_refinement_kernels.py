@@ -8,8 +8,8 @@ import pytest
 from helixlab.geometry import HelicalSymmetry
 from helixlab.kernels.backproject import average_operators, backproject, empty_accumulator, with_mates
 from helixlab.kernels.bands import band_images, flip_bands, frequency_band, image_bands, shift_bands
+from helixlab.kernels.likelihood import score_candidates, score_grid
 from helixlab.kernels.project import pose_matrices, reference_transform, slices
-from helixlab.kernels.prune import Level, OrientationGrid, ShiftGrid, search_orientations
 from helixlab.kernels.reconstruct import inverse_signal_power, mean_weights, reconstruct_volume
 from helixlab.kernels.refine_poses import refine_poses
 from helixlab.simulate import simulate_helix
@@ -123,23 +123,6 @@ def test_signal_power_follows_the_fsc():
     assert power[1] == power[2] > 1000
 
 
-def test_branch_and_bound_finds_what_the_exhaustive_search_finds(reference):
-    """The pruned search must agree on the best cell in every one of these images."""
-    band = frequency_band(BOX, 12)
-    x, ctf, _, is_flipped, scale = seen_with_noise(reference, band, 40, power=60.0, seed=2)
-    grid = OrientationGrid(24, 1, 1, tilt_range_deg=(80.0, 100.0), psi_range_deg=(-6.0, 6.0))
-    levels = [Level(6, ShiftGrid(2.0, 1, 1)), Level(12, ShiftGrid(1.0, 2, 2))]
-    pruned, full = (
-        search_orientations(x, ctf, scale * reference, band, grid, levels, keep_all=keep) for keep in (False, True)
-    )
-    first = [np.unique(found.image, return_index=True)[1] for found in (pruned, full)]
-    assert np.array_equal(pruned.image[first[0]], np.arange(40))
-    assert np.array_equal(pruned.orientation[first[0]], full.orientation[first[1]])
-    assert np.array_equal(pruned.is_flipped[first[0]], full.is_flipped[first[1]])
-    assert pruned.tried < full.tried / 2
-    assert np.mean(pruned.is_flipped[first[0]] == is_flipped) > 0.9
-
-
 def test_poses_are_found_to_the_cramer_rao_bound(reference):
     n, band = 150, frequency_band(BOX, R_MAX)
     x, ctf, pose, is_flipped, scale = seen_with_noise(reference, band, n, power=200.0, seed=3)
@@ -170,12 +153,14 @@ def test_priors_hold_poses(reference):
 def test_new_values_compile_nothing(reference):
     band = frequency_band(BOX, 10)
     x, ctf, pose, _, _ = seen_with_noise(reference, band, 9, power=50.0, seed=6)
-    grid = OrientationGrid(6, 2, 1)
+    first, chosen = np.arange(9), np.zeros((9, 1), int)
 
     def everything(twist, turn):
         images, moved = x * (1 + turn), pose + turn
-        levels = [Level(6, ShiftGrid(2.0 + turn, 1, 1))]
-        search_orientations(images, ctf, reference, band, grid, levels, keep_all=True)
+        views = slices(reference, pose_matrices(*moved[:4, :3].T), band.k)
+        shifts = jnp.full((3, 2), 1.0 + turn)
+        score_grid(images, ctf, views, shifts, band)
+        score_candidates(images, ctf, views, first, chosen, shifts, band)
         refine_poses(reference, images, ctf, moved, band, n_steps=1)
         sums = backproject(empty_accumulator(10), images, ctf, pose_matrices(*moved[:, :3].T), band)
         sums = average_operators(with_mates(sums), HelicalSymmetry(twist, 14.0 + turn), n_steps=1, box_A=192.0)

@@ -1,4 +1,4 @@
-"""Blocks, bands, orientation grids: sizes, order and messages."""
+"""Blocks and bands: sizes, order and messages."""
 
 import jax.numpy as jnp
 import numpy as np
@@ -9,7 +9,6 @@ from helixlab.geometry import Volume
 from helixlab.kernels._chunked import blocks, map_rows
 from helixlab.kernels.bands import frequency_band, largest_radius, normalise_images, whiten
 from helixlab.kernels.project import project_volume
-from helixlab.kernels.prune import Level, OrientationGrid, ShiftGrid, search_orientations
 
 
 @pytest.mark.parametrize(("count", "size"), [(1, 4), (4, 4), (9, 4)])
@@ -79,22 +78,3 @@ def test_whitened_noise_has_power_one():
     # The mean of 200 times some exponential variables; the smallest shell has 4.
     assert np.allclose(of_shell, 1, atol=4 / np.sqrt(200 * 4))
     assert np.allclose(ctf[0], power[0, band.shell] ** -0.5)
-
-
-def test_children_lie_in_their_cells():
-    grid = OrientationGrid(5, 2, 3, tilt_range_deg=(80.0, 100.0), psi_range_deg=(-9.0, 9.0))
-    parents, fine = grid.angles_deg(), grid.halved().angles_deg()
-    children = grid.children(np.arange(len(grid)))
-    assert sorted(children.ravel()) == list(range(len(grid.halved())))
-    offset = fine[children] - parents[:, None]
-    assert np.allclose(np.abs(offset), np.array(grid.steps_deg) / 4)
-
-
-def test_levels_stay_within_the_band():
-    band = frequency_band(16, 5)
-    images = jnp.zeros((1, 2, len(band.k)))
-    with pytest.raises(HelixLabError, match="levels: found r_max"):
-        search_orientations(
-            images, jnp.zeros((1, len(band.k))), jnp.zeros((13, 13, 7, 2)), band, OrientationGrid(2, 1, 1),
-            [Level(6, ShiftGrid(1.0, 0, 0))],
-        )  # fmt: skip
