@@ -17,8 +17,9 @@ from benchmarks.report import Row, seconds
 from helixlab.geometry import HelicalSymmetry
 from helixlab.io import read_particles
 from helixlab.reconstruct import RefinementSettings
+from helixlab.reconstruct.begin import init
 from helixlab.reconstruct.prepare import prepare_particles
-from helixlab.reconstruct.step import init, step
+from helixlab.reconstruct.step import step
 from helixlab.simulate import ParticleSettings, simulate_particles
 
 _SYMMETRY = HelicalSymmetry(-101.1, 5.13)

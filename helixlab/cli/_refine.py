@@ -194,7 +194,8 @@ def _summary(ended: "RunEnded", files: dict[str, str], seconds: float, warnings:
 
 
 def _started_in_words(event: "RunStarted") -> str:
-    goes_on = f", from iteration {event.first_iteration} on" if event.first_iteration > 1 else ""
+    first = event.first_iteration
+    goes_on = f", from iteration {first} on" if first > 1 else "; making the initial model"
     return (
         f"{event.n_segments} segments of {event.n_filaments} filaments, box {event.box_px} × {event.pixel_size_A:g} Å, "
         f"{event.symmetry_order} asymmetric unit{'' if event.symmetry_order == 1 else 's'} each{goes_on}"

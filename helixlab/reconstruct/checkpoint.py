@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from helixlab.errors import HelixLabError
-from helixlab.reconstruct.step import RefinementState
+from helixlab.reconstruct.state import RefinementState
 
 
 def state_to_arrays(state: RefinementState) -> dict[str, np.ndarray]:

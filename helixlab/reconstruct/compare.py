@@ -27,12 +27,16 @@ from helixlab.errors import HelixLabError
 from helixlab.geometry import HelicalSymmetry, Volume
 from helixlab.io import BadImagesError, ParticleStack, read_particles
 from helixlab.reconstruct.bad_particles import bad_particles_error, usable_particles
+from helixlab.reconstruct.begin import init
 from helixlab.reconstruct.expectation import SearchRange
-from helixlab.reconstruct.held_out import held_out_scores, noise_of_images
+from helixlab.reconstruct.held_out import held_out_scores
 from helixlab.reconstruct.masking import FilamentMask
+from helixlab.reconstruct.maximisation import mean_map
+from helixlab.reconstruct.noise import image_power
 from helixlab.reconstruct.prepare import PreparedParticles, narrowed, prepare_particles
 from helixlab.reconstruct.settings import RefinementSettings
-from helixlab.reconstruct.step import RefinementState, init, search_range, step
+from helixlab.reconstruct.state import RefinementState, search_range
+from helixlab.reconstruct.step import step
 from helixlab.reconstruct.verdicts import HypothesisComparison, Kind, ScoredMaps, compare_scores
 
 Progress = Callable[[str, float], None]
@@ -116,7 +120,7 @@ def compare_hypotheses(
     report("Reading images", 0.0)
     whole = _prepared(stack, settings)
     prepared = narrowed(whole, resolution_A)
-    noise_power = noise_of_images(whole)[:, : prepared.last_shell + 1]
+    noise_power = image_power(whole)[:, : prepared.last_shell + 1]
     _check_prepared(prepared, hypotheses, resolution_A)
     plain = _plain(settings, hypotheses, resolution_A)
     candidates: list[HelicalSymmetry | None] = [None, *_distinct(hypotheses)]
@@ -130,7 +134,7 @@ def compare_hypotheses(
 
         runs.append(_run(prepared, _imposing(plain, symmetry), first.mask, tell))
     report("Scoring held-out segments", len(candidates) / (len(candidates) + 1))
-    ranges = search_range(prepared, first, plain)
+    ranges = search_range(prepared, plain, first.symmetry, first.mask.outer_radius_A)
     return compare_scores(_scored(prepared, runs, noise_power, ranges, first.mask))
 
 
@@ -284,8 +288,7 @@ def _settled(
 
 def _reference(state: RefinementState) -> Volume:
     """The map of all images of a run."""
-    one, two = state.references
-    return one.with_data((one.data + two.data) / 2)
+    return mean_map(state.references)
 
 
 def _likeness(last: RefinementState, new: RefinementState) -> float:

@@ -26,9 +26,9 @@ from helixlab.reconstruct.devices import on_all
 from helixlab.reconstruct.events import IterationEvent
 from helixlab.reconstruct.grid_search import SearchRange, search_grid
 from helixlab.reconstruct.noise import image_power
-from helixlab.reconstruct.prepare import PreparedParticles, mask_power
+from helixlab.reconstruct.prepare import PreparedParticles
 from helixlab.reconstruct.settings import RefinementSettings
-from helixlab.reconstruct.step import RefinementState, search_range
+from helixlab.reconstruct.state import RefinementState, search_range
 
 _EVENT_RES_A = 12.0
 """To which the last maps of a refinement are scored."""
@@ -145,22 +145,6 @@ def held_out_scores(
     return HeldOutScores(found, particles.filament)
 
 
-def noise_of_images(particles: PreparedParticles) -> Float[np.ndarray, "g s"]:
-    """The noise that held-out scores count with, by optics group and shell: the same for all maps of these images.
-
-    It is the power of the images, signal included, divided by the part of white noise that their mask leaves: a bound
-    from above, so that noise alone scores below 0 on any map. What a map leaves unexplained of its own images would not
-    do: it is less than their noise. And slices of a filament lie in the middle of the images, where they meet the noise
-    as it was before the mask.
-
-    Parameters
-    ----------
-    particles : PreparedParticles
-        As prepared, in their own box.
-    """
-    return image_power(particles) / mask_power(particles.box_px)
-
-
 def with_held_out(
     event: IterationEvent, particles: PreparedParticles, state: RefinementState, settings: RefinementSettings
 ) -> IterationEvent:
@@ -173,8 +157,8 @@ def with_held_out(
     found = held_out_scores(
         particles,
         state.references,
-        noise_of_images(particles),
-        search_range(particles, state, settings),
+        image_power(particles),
+        search_range(particles, settings, state.symmetry, state.mask.outer_radius_A),
         shell=particles.shell_of(_EVENT_RES_A),
     ).mean
     se = found.se if np.isfinite(found.se) else None

@@ -18,6 +18,7 @@ from helixlab.errors import HelixLabError
 from helixlab.geometry import Volume
 from helixlab.io import BadImagesError, ParticleStack, read_particles
 from helixlab.reconstruct.bad_particles import bad_particles_error, named_particles, usable_particles
+from helixlab.reconstruct.begin import check_maps, init
 from helixlab.reconstruct.checkpoint import state_from_arrays, state_to_arrays
 from helixlab.reconstruct.control import Control, StopRequested
 from helixlab.reconstruct.events import Event, IterationEvent, Message, RunEnded, SettingsEdited
@@ -27,7 +28,8 @@ from helixlab.reconstruct.prepare import PreparedParticles, prepare_particles
 from helixlab.reconstruct.results import write_results
 from helixlab.reconstruct.run_directory import RunDirectory
 from helixlab.reconstruct.settings import RefinementSettings
-from helixlab.reconstruct.step import RefinementState, init, step, terminate
+from helixlab.reconstruct.state import RefinementState
+from helixlab.reconstruct.step import step, terminate
 from helixlab.reconstruct.told import final_values, iteration_event, run_started
 from helixlab.validate import FSCCurve, FSCResult
 
@@ -106,22 +108,22 @@ def refine(
         for event in run.opening:
             yield run.said(event)
         # A run that had its last iteration and was killed before its results ends here once more.
-        reason = terminate(run.prepared, run.state, run.settings) if run.last is not None else None
+        reason = run.reason_to_end()
         while reason is None:
             try:
                 edited = control.between_iterations(run.settings)
                 if changes := edited.changes_from(run.settings):
-                    yield run.said(SettingsEdited(iteration=run.state.iteration + 1, changes=changes))
+                    yield run.said(SettingsEdited(iteration=run.n_done + 1, changes=changes))
                     run.settings = edited
                 yield run.iterate()
             except StopRequested:
                 reason = "stopped"
                 break
-            reason = terminate(run.prepared, run.state, run.settings)
+            reason = run.reason_to_end()
         yield run.said(run.end(reason, time.perf_counter() - start))
     except Exception as error:
         advice = str(error) or type(error).__name__
-        iterations, seconds = run.state.iteration, time.perf_counter() - start
+        iterations, seconds = run.n_done, time.perf_counter() - start
         with contextlib.suppress(OSError):  # a full disk is what failed, and takes no event either
             run.said(RunEnded(reason="failed", advice=advice, iterations=iterations, seconds=seconds))
         raise
@@ -138,9 +140,18 @@ class _Run:
     stack: ParticleStack
     prepared: PreparedParticles
     settings: RefinementSettings
-    state: RefinementState
+    maps: Mapping[str, Volume | None]
+    state: RefinementState | None
+    """None before the first iteration."""
     last: IterationEvent | None
     opening: tuple[Event, ...]
+
+    @property
+    def n_done(self) -> int:
+        return 0 if self.state is None else self.state.iteration
+
+    def reason_to_end(self) -> Literal["converged", "max_iterations"] | None:
+        return None if self.state is None else terminate(self.prepared, self.state, self.settings)
 
     def said(self, event: Event) -> Event:
         if self.folder is not None:
@@ -148,7 +159,12 @@ class _Run:
         return event
 
     def iterate(self) -> IterationEvent:
-        state, info = step(self.prepared, self.state, self.settings)
+        start = time.perf_counter()
+        before = self.state or init(self.prepared, self.settings, **self.maps)
+        start_s = time.perf_counter() - start
+        state, info = step(self.prepared, before, self.settings)
+        if self.state is None:
+            info = replace(info, seconds={"start": round(start_s, 3), **info.seconds})
         event = iteration_event(self.prepared, state, info, self.settings)
         if terminate(self.prepared, state, self.settings) is not None:
             event = with_held_out(event, self.prepared, state, self.settings)
@@ -164,24 +180,24 @@ class _Run:
         return event
 
     def end(self, reason: Literal["converged", "stopped", "max_iterations"], seconds: float) -> RunEnded:
-        files = {}
-        if self.folder is not None and self.last is not None and self.state.poses is not None:
+        files, state = {}, self.state
+        if self.folder is not None and self.last is not None and state is not None and state.poses is not None:
             curves = tuple(FSCCurve(np.array(c.freq_per_A), np.array(c.values), c.label) for c in self.last.fsc)
             files = write_results(
                 self.folder.path,
-                _volumes(self.state),
-                refined_table(self.stack, self.prepared, self.state.poses),
-                _summary(self.state, reason),
+                _volumes(state),
+                refined_table(self.stack, self.prepared, state.poses),
+                _summary(state, reason),
                 FSCResult(curves),
                 curves[0].label,
             )
         return RunEnded(
             reason=reason,
             advice=_ADVICE[reason] if self.last is not None else _NOTHING_YET,
-            iterations=self.state.iteration,
+            iterations=self.n_done,
             seconds=seconds,
             files=files,
-            **final_values(self.state),
+            **({} if state is None else final_values(state)),
         )
 
 
@@ -229,22 +245,25 @@ def _prepared(
             f"rise_A: found {settings.rise_A:g} Å in a box of {prepared.box_A:.0f} Å, which must hold one rise. "
             "Cut larger segments, or refine without symmetry."
         )
+    # A run that resumes before its first iteration reads the folder's copies, and so does this one.
+    names = {"volume": "initial_model", "mask": "mask"}
+    given = {key: maps.get(name) if folder is None else folder.given(name) for key, name in names.items()}
+    check_maps(prepared, settings, **given)
+    state, opening = None, list[Event]()
     if saved is not None:
         arrays = saved.arrays()
         state = state_from_arrays(arrays)
         # Where less memory is free than before, smaller batches are better than none.
         prepared = replace(prepared, batch_bytes=min(prepared.batch_bytes, int(arrays[_BATCH_BYTES])))
-    else:
-        # A run that resumes before its first iteration reads the folder's copies, and so does this one.
-        volume, mask = (maps.get(name) if folder is None else folder.given(name) for name in ("initial_model", "mask"))
-        state = init(prepared, settings, volume=volume, mask=mask)
-    opening: list[Event] = [run_started(prepared, settings, state.iteration + 1)]
+    n_done = 0 if state is None else state.iteration
+    opening.append(run_started(prepared, settings, n_done + 1))
     if bad:
         text = f"left out {named_particles(bad)}. The other {len(usable)} particles are used."
         opening.append(Message(level="warning", text=text))
     if changes:
-        opening.append(SettingsEdited(iteration=state.iteration + 1, changes=changes))
-    return _Run(folder, usable, prepared, settings, state, None if saved is None else saved.event, tuple(opening))
+        opening.append(SettingsEdited(iteration=n_done + 1, changes=changes))
+    last = None if saved is None else saved.event
+    return _Run(folder, usable, prepared, settings, given, state, last, tuple(opening))
 
 
 def refined_table(stack: ParticleStack, particles: PreparedParticles, poses: Poses) -> ParticleStack:

@@ -100,6 +100,11 @@ def half_map(
     return np.asarray(reconstruct_volume(accumulator, box=box_px, inverse_signal_power=inverse))
 
 
+def mean_map(halves: tuple[Volume, Volume]) -> Volume:
+    """The mean of two half maps."""
+    return halves[0].with_data((halves[0].data + halves[1].data) / 2)
+
+
 def symmetrised_in_real_space(volume: Volume, symmetry: HelicalSymmetry, outer_radius_A: float) -> Volume:
     """The central part of a map averaged over the helix and extended over the box."""
     fraction = min(1.0, max(CENTRAL_FRACTION, 1.5 * symmetry.rise_A / volume.extent_A[0]))

@@ -1,4 +1,8 @@
-"""The noise's spectrum: power by shell, for each optics group."""
+"""The noise's spectrum: power by shell, for each optics group.
+
+Images end in a soft mask, which takes a part of their noise away, but not of the particle, which lies in the middle: it
+meets the noise as it was before. Powers that are measured on the images are therefore divided by the part that is left.
+"""
 
 import jax
 import jax.numpy as jnp
@@ -19,7 +23,10 @@ _LEAST_POWER = 1e-3
 
 
 def image_power(particles: PreparedParticles) -> Float[np.ndarray, "g s"]:
-    """Mean power of the images, signal included: the first guess of the noise.
+    """Mean power of the images, signal included: the first guess of the noise, and a bound on it from above.
+
+    It is the same for all maps of these images: likelihoods that are compared between maps count with it. What a map
+    leaves unexplained of its own images is less than their noise.
 
     Examples
     --------
@@ -32,7 +39,7 @@ def image_power(particles: PreparedParticles) -> Float[np.ndarray, "g s"]:
         rows = np.flatnonzero(particles.optics_group == group)
         for at, is_valid in particles.batches(len(rows), particles.last_shell, most=_BATCH):
             power += np.sum(particles.x.read(rows[at[is_valid]], len(shells)) ** 2, axis=(0, 1))
-        total[group] = _by_shell(power / max(len(rows), 1), shells, particles.last_shell)
+        total[group] = _by_shell(power / (max(len(rows), 1) * particles.mask_power), shells, particles.last_shell)
     return total
 
 
@@ -73,7 +80,10 @@ def residual_power(
             power += np.asarray(_residual(x, ctf, seen, *turned, spread(is_of_group), band))
             count += is_of_group.sum(axis=0)
     ratio = np.stack(
-        [_by_shell(p / max(n, 1), shells, particles.last_shell) for p, n in zip(power, count, strict=True)]
+        [
+            _by_shell(p / (max(n, 1) * particles.mask_power), shells, particles.last_shell)
+            for p, n in zip(power, count, strict=True)
+        ]
     )
     return np.where(count[:, None] > 0, np.maximum(noise_power * ratio, _LEAST_POWER), noise_power)
 

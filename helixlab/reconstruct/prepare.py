@@ -53,6 +53,8 @@ class PreparedParticles:
         Images worked on at a time. Default: as many as ``batch_bytes`` allow.
     batch_bytes : int
         Memory that a batch may take on each device.
+    mask_power : float
+        Part of white noise's power that the images' mask leaves.
     before_batch : callable
         Called before a batch of images is looked at: a user's wish to stop is heard there, and ends the work by what
         it raises.
@@ -69,6 +71,7 @@ class PreparedParticles:
     inter_box_distance_A: float | None
     batch_size: int | None = None
     batch_bytes: int = 1 << 30
+    mask_power: float = 1.0
     before_batch: Callable[[], None] = lambda: None
 
     def __len__(self) -> int:
@@ -189,6 +192,7 @@ def prepare_particles(
         inter_box_distance_A(stack),
         settings.batch_size,
         most_bytes,
+        float(np.mean(np.asarray(mask, np.float64) ** 2)),
     )
 
 
@@ -202,17 +206,6 @@ def _whitened(
 ) -> tuple[Float[Array, "m 2 k"], Float[Array, "m k"]]:
     gain = gain[group]
     return x * gain[:, None], evaluate_ctf(coefficients, k[:, 0], k[:, 1]) * gain
-
-
-def mask_power(box_px: int) -> float:
-    """The part of white noise's power that the images' mask leaves: the mean over the image of the squared mask.
-
-    Examples
-    --------
-    >>> round(mask_power(96), 3)
-    0.687
-    """
-    return float(np.mean(np.asarray(_image_mask(box_px), np.float64) ** 2))
 
 
 def narrowed(particles: PreparedParticles, resolution_A: float) -> PreparedParticles:

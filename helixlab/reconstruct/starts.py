@@ -8,28 +8,27 @@ upside down as fits best: chains that went wrong seldom go wrong alike. Where no
 explains best the images that it was not made of.
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Complex, Float
+from jaxtyping import Bool, Complex, Float, Int
 
 from helixlab.geometry import Volume
 from helixlab.kernels.interpolate import sample_cylinders
 from helixlab.reconstruct.expectation import SearchRange, align_images
 from helixlab.reconstruct.initial_model import initial_model
 from helixlab.reconstruct.masking import dynamic_mask
-from helixlab.reconstruct.maximisation import accumulate, half_map, symmetrised
+from helixlab.reconstruct.maximisation import accumulate, half_map, mean_map, symmetrised
 from helixlab.reconstruct.poses import Poses
 from helixlab.reconstruct.prepare import PreparedParticles, narrowed
 from helixlab.reconstruct.settings import RefinementSettings
+from helixlab.reconstruct.state import search_range
 
-_LINKS = 5
+_LEAST_LINKS, _LINKS = 3, 5
 """Models of a chain: polarities settle in two to four."""
-
-_FIRST_RES_A = 15.0
-"""To which the first models are looked at; the others as far as a search over the grid looks."""
 
 _TRUST = 0.9
 """FSC that models are filtered by, up to their resolution: chains of different frames have none of their own."""
@@ -68,7 +67,6 @@ def find_start(
     particles: PreparedParticles,
     settings: RefinementSettings,
     noise_power: Float[np.ndarray, "g s"],
-    ranges: SearchRange,
     *,
     order: int,
     resolution_A: float,
@@ -81,7 +79,6 @@ def find_start(
     particles : PreparedParticles
     settings : RefinementSettings
     noise_power : float array, shape (g, s)
-    ranges : SearchRange
     order : int
         Maximum symmetry order.
     resolution_A : float
@@ -89,28 +86,26 @@ def find_start(
     model_res_A : float
         To which the model is low-passed in the end.
     """
-    coarse = narrowed(particles, resolution_A)
-    seen = _Seen(coarse, settings, noise_power[:, : coarse.last_shell + 1], ranges, order)
+    coarse, rng = narrowed(particles, resolution_A), np.random.default_rng(settings.seed)
+    first = mean_map(initial_model(coarse, settings, noise_power, order=order))
+    mask = dynamic_mask(first, settings)
+    ranges = search_range(coarse, settings, settings.symmetry, mask.outer_radius_A)
     rise_A = settings.symmetry.rise_A if settings.symmetry else 2 * ranges.along_A
+    rows = [_some_filaments(coarse, half, settings.n_initial_images // 2, rng) for half in (1, 2)]
+    seen = _Seen(coarse, settings, noise_power, ranges, order, mask.mask, (rows[0], rows[1]))
     chains: list[_Chain] = []
-    spectra: list[_Spectrum] = []
-    agreement, has_agreed, number = np.zeros((0, 0)), np.zeros((0, 0), bool), 0
-    while number < settings.n_initial_models and not has_agreed.any():
-        pair = initial_model(coarse, settings, seen.noise_power, order=order, number=number)
-        chains += seen.chains(pair)
-        spectra += [_spectrum(chain.model, ranges.radius_A, resolution_A) for chain in chains[-2:]]
-        agreement = np.array([[_agreement(a, b, rise_A) if a is not b else 0.0 for a in spectra] for b in spectra])
-        # Every second model is of the same half-set.
-        is_within = np.add.outer(np.arange(len(chains)), np.arange(len(chains))) % 2 == 0
-        has_agreed = agreement >= np.where(is_within, _AGREED_WITHIN, _AGREED)
-        number += 1
+    agreement, has_agreed = np.zeros((0, 0)), np.zeros((0, 0), bool)
+    for chains in seen.growing_chains(settings.n_initial_models):
+        agreement, has_agreed = _agreements(chains, ranges.radius_A, rise_A, resolution_A)
+        if has_agreed.any():
+            break
     # Of those that agree, or of all if none do, the one that explains most.
     candidates = np.flatnonzero(has_agreed.any(axis=0) | (not has_agreed.any()))
     best = max(candidates, key=lambda n: chains[n].log_posterior)
     poses = chains[best].poses
     poses = replace(poses, shift_px=poses.shift_px * (coarse.pixel_size_A / particles.pixel_size_A))
-    model = replace(seen, particles=particles, noise_power=noise_power).model_of(poses, particles.shell_of(model_res_A))
-    return Start(model, bool(has_agreed.any()), float(agreement[best].max()), number)
+    model = replace(seen, particles=particles).model_of(poses, particles.shell_of(model_res_A))
+    return Start(model, bool(has_agreed.any()), float(agreement[best].max()), len(chains) // 2)
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,34 +125,38 @@ class _Seen:
     noise_power: Float[np.ndarray, "g s"]
     ranges: SearchRange
     order: int
+    mask: Float[np.ndarray, "n n n"]
+    rows: tuple[Int[np.ndarray, "a"], Int[np.ndarray, "b"]]
 
-    def chains(self, pair: tuple[Volume, Volume]) -> list[_Chain]:
-        """Two chains from models of half-set 1 and of half-set 2."""
-        mask = dynamic_mask(pair[0].with_data((pair[0].data + pair[1].data) / 2), self.settings).mask
-        models, last = [model.with_data(model.data * mask) for model in pair], self.particles.last_shell
-        links = self._links(models, min(self.particles.shell_of(_FIRST_RES_A), last), mask)
-        for _ in range(_LINKS - 1):
-            links = self._links([link.model for link in links], last, mask)
-        return links
+    def growing_chains(self, n_pairs: int) -> Iterator[list[_Chain]]:
+        """All chains at their last links: those of the newest pair grow until the next pair is begun."""
+        settled: list[_Chain] = []
+        for number in range(n_pairs):
+            pair = initial_model(self.particles, self.settings, self.noise_power, order=self.order, number=number)
+            models, links = [model.with_data(model.data * self.mask) for model in pair], []
+            for length in range(1, _LINKS + 1):
+                # Half-set 1 meets the model of half-set 2, and gives that chain its next one; and the other way round.
+                links = [self._link(rows, other) for rows, other in zip(self.rows, models[::-1], strict=True)]
+                models = [link.model for link in links]
+                if length >= _LEAST_LINKS:
+                    yield [*settled, *links]
+            settled += links
 
-    def _links(self, models: list[Volume], shell: int, mask: Float[np.ndarray, "n n n"]) -> list[_Chain]:
-        """Half-set 1 meets the model of half-set 2, and gives that chain its next one; and the other way round."""
-        return [self._link(half, other, shell, mask) for half, other in zip((1, 2), models[::-1], strict=True)]
-
-    def _link(self, half: int, model: Volume, shell: int, mask: Float[np.ndarray, "n n n"]) -> _Chain:
+    def _link(self, rows: Int[np.ndarray, "m"], model: Volume) -> _Chain:
         """The model that images of a half-set make when they are aligned with a chain's last one."""
+        last = self.particles.last_shell
         # The grid alone: to its cells' centres poses are as near as these resolutions need.
         found = align_images(
             self.particles,
-            self.particles.rows_of(half),
+            rows,
             jnp.asarray(model.data),
             self.noise_power,
             self.ranges,
-            shells=(shell,),
+            shells=(last,),
             is_coherent=self.settings.filament_coherence,
         )
-        made = self.model_of(found.poses, shell)
-        return _Chain(made.with_data(made.data * mask), found.poses, float(found.log_posterior.mean()))
+        made = self.model_of(found.poses, last)
+        return _Chain(made.with_data(made.data * self.mask), found.poses, float(found.log_posterior.mean()))
 
     def model_of(self, poses: Poses, shell: int) -> Volume:
         """The map of images at these poses, low-passed."""
@@ -166,6 +165,28 @@ class _Seen:
         total = symmetrised(total, settings.symmetry, settings.point_group, order=self.order, box_A=particles.box_A)
         fsc = np.where(np.arange(particles.last_shell + 1) <= shell, _TRUST, 0.0)
         return Volume(half_map(total, fsc, box_px=particles.box_px), particles.pixel_size_A)
+
+
+def _some_filaments(
+    particles: PreparedParticles, half: int, count: int, rng: np.random.Generator
+) -> Int[np.ndarray, "m"]:
+    """Rows of a half-set's filaments, drawn until there are as many images as asked for, or all."""
+    rows = particles.rows_of(half)
+    filament = particles.filament[rows]
+    sizes, order = np.bincount(filament), rng.permutation(filament.max() + 1)
+    before = np.cumsum(sizes[order]) - sizes[order]
+    return rows[np.isin(filament, order[before < count])]
+
+
+def _agreements(
+    chains: list[_Chain], radius_A: float, rise_A: float, resolution_A: float
+) -> tuple[Float[np.ndarray, "c c"], Bool[np.ndarray, "c c"]]:
+    """Correlations of all pairs of models, and which are high enough."""
+    spectra = [_spectrum(chain.model, radius_A, resolution_A) for chain in chains]
+    agreement = np.array([[_agreement(a, b, rise_A) if a is not b else 0.0 for a in spectra] for b in spectra])
+    # Every second model is of the same half-set.
+    is_within = np.add.outer(np.arange(len(chains)), np.arange(len(chains))) % 2 == 0
+    return agreement, agreement >= np.where(is_within, _AGREED_WITHIN, _AGREED)
 
 
 class _Spectrum(NamedTuple):

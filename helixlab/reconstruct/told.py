@@ -12,7 +12,8 @@ from helixlab.reconstruct.poses import Poses
 from helixlab.reconstruct.prepare import PreparedParticles
 from helixlab.reconstruct.run_directory import installed_versions
 from helixlab.reconstruct.settings import RefinementSettings
-from helixlab.reconstruct.step import RefinementState, StepInfo, search_range, symmetry_order
+from helixlab.reconstruct.state import RefinementState, search_range, symmetry_order
+from helixlab.reconstruct.step import StepInfo
 
 _ROT_BINS, _TILT_BINS, _SHIFT_BINS, _PSI_BINS = 36, 18, 24, 24
 
@@ -43,7 +44,7 @@ def iteration_event(
         raise ValueError("state: the event of an iteration needs poses.")
     best, agreement = state.poses.best, info.agreement
     curves = {c.label: c for c in (agreement.curve, agreement.masked, agreement.smooth, agreement.uneven)}
-    ranges = search_range(particles, state, settings)
+    ranges = search_range(particles, settings, state.symmetry, state.mask.outer_radius_A)
     warnings = [state.start_warning, "" if state.estimate is None else state.estimate.warning]
     return IterationEvent(
         iteration=state.iteration,

@@ -16,12 +16,12 @@ from helixlab.kernels.masks import spherical_mask
 from helixlab.kernels.project import reference_transform, slices
 from helixlab.reconstruct import RefinementSettings
 from helixlab.reconstruct.band_store import MemoryBands
+from helixlab.reconstruct.begin import init
 from helixlab.reconstruct.events import IterationEvent, RunEnded
 from helixlab.reconstruct.expectation import SearchRange, align_images
 from helixlab.reconstruct.iterate import refine, refined_table
 from helixlab.reconstruct.poses import Poses
 from helixlab.reconstruct.prepare import MASK_EDGE_PX, PreparedParticles, prepare_particles
-from helixlab.reconstruct.step import init
 from helixlab.simulate import OpticsSettings, ParticleSettings, SimulatedParticles, simulate_particles
 
 TRUTH = HelicalSymmetry(-101.1, 5.13)

@@ -20,10 +20,12 @@ from helixlab.geometry import HelicalSymmetry, Volume
 from helixlab.io import read_particles, read_volume, write_volume
 from helixlab.reconstruct import RefinementSettings, expectation, grid_search, maximisation, noise
 from helixlab.reconstruct.band_store import FileBands, MemoryBands
+from helixlab.reconstruct.begin import init
 from helixlab.reconstruct.checkpoint import state_from_arrays, state_to_arrays
 from helixlab.reconstruct.poses import Poses
 from helixlab.reconstruct.prepare import PreparedParticles, prepare_particles
-from helixlab.reconstruct.step import RefinementState, init, step
+from helixlab.reconstruct.state import RefinementState
+from helixlab.reconstruct.step import step
 from helixlab.reconstruct.symmetry_update import SymmetryEstimate
 from helixlab.simulate import OpticsSettings, ParticleSettings, SimulatedParticles, simulate_particles
 
@@ -89,8 +91,8 @@ def test_new_values_compile_nothing_new(simulated: SimulatedParticles, caplog: p
     other = replace(
         state,
         estimate=SymmetryEstimate(HelicalSymmetry(-100.7, 5.2)),
-        noise_power=0.9 * state.noise_power,
-        references=tuple(half.with_data(1.1 * half.data) for half in state.references),
+        noise_power=0.99 * state.noise_power,
+        references=tuple(half.with_data(1.01 * half.data) for half in state.references),
     )
     caplog.clear()
     with jax.log_compiles():
