@@ -105,9 +105,7 @@ def narrow_band(band: Band, r_max: int) -> Band:
     return Band(band.k[:count], band.shell[:count], band.box)
 
 
-def normalise_images(
-    images: Float[Array, "n y x"], radius_px: float, *, rows: Int[np.ndarray, "n"] | None = None
-) -> Float[Array, "n y x"]:
+def normalise_images(images: Float[Array, "n y x"], radius_px: float) -> Float[Array, "n y x"]:
     """Mean 0 and variance 1 outside a circle, image by image.
 
     Parameters
@@ -115,8 +113,6 @@ def normalise_images(
     images : float32 array, shape (n, y, x)
     radius_px : float
         What lies further from the centre is background.
-    rows : int array, shape (n,), optional
-        Numbers of the images, from 0, by which an error names them, from 1. Default 0, 1, …
 
     Raises
     ------
@@ -138,10 +134,9 @@ def normalise_images(
     mean, deviation = _background(images, outside)
     bad = np.flatnonzero(~(np.isfinite(deviation) & (np.asarray(deviation) > 0)))
     if bad.size:
-        bad = bad if rows is None else np.unique(rows[bad])
         raise HelixLabError(
-            f"images: found a constant or non-finite background in {len(bad)} images (the first: row {bad[0] + 1}); "
-            "each needs noise outside the particle. Leave these rows out."
+            f"images: found a constant or non-finite background in {len(bad)} images (the first: number {bad[0] + 1}); "
+            "each needs noise outside the particle. Leave these out."
         )
     return (images - mean[:, None, None]) / deviation[:, None, None]
 

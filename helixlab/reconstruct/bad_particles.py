@@ -1,4 +1,4 @@
-"""Particles that cannot be used, by row: images that are not finite or empty, another box than the rest, no CTF.
+"""Particles that cannot be used, by row: images not finite, empty or cut out of their noise, other boxes, no CTF.
 
 ``helixlab check`` names them; a refinement refuses them or, where the settings say so, leaves them out.
 """
@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Callable
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from helixlab.errors import HelixLabError
 from helixlab.io import BadImage, ImageSource, ParticleStack
@@ -18,6 +18,9 @@ Progress = Callable[[str, float], None]
 
 NAMED_AT_MOST = 10
 """Rows that a message names; their number is given too."""
+
+BACKGROUND_PART = 0.94
+"""Beyond this part of the box's half edge an image is taken for background; its corners at least are."""
 
 _BATCH = 64
 
@@ -110,24 +113,36 @@ def particles_of_other_boxes(stack: ParticleStack) -> tuple[BadImage, ...]:
 def bad_images(
     stack: ParticleStack, rows: Int[np.ndarray, "k"], progress: Progress | None = None
 ) -> tuple[BadImage, ...]:
-    """Those of these rows whose images are not finite or empty, by reading them."""
+    """Those of these rows whose images are not finite, empty or without background, by reading them."""
     if not len(rows):
         return ()
     bad: list[BadImage] = []
-    done = 0
-    for batch in ImageSource(stack.select(rows)).batches(_BATCH):
-        bad += [BadImage(int(rows[one.row]), one.name, one.reason) for one in batch.bad]
+    done, chosen = 0, stack.select(rows)
+    for batch in ImageSource(chosen).batches(_BATCH):
+        found = {one.row: one for one in (*images_without_background(chosen, batch.rows, batch.images), *batch.bad)}
+        bad += [BadImage(int(rows[row]), found[row].name, found[row].reason) for row in sorted(found)]
         done += len(batch.rows)
         if progress is not None:
             progress("reading images", done / len(rows))
     return tuple(bad)
 
 
+def images_without_background(
+    stack: ParticleStack, rows: Int[np.ndarray, "b"], images: Float[np.ndarray, "b n n"]
+) -> tuple[BadImage, ...]:
+    """Those of some images, of these rows, whose background is one value: they are scaled by its noise."""
+    y = np.arange(images.shape[1]) - images.shape[1] // 2
+    outside = images[:, np.hypot(y[:, None], y) > BACKGROUND_PART * len(y) / 2]
+    blank = np.flatnonzero(outside.min(axis=1) == outside.max(axis=1)).tolist()
+    reasons = {int(rows[n]): f"every pixel around the particle is {outside[n, 0]:g}" for n in blank}
+    return tuple(BadImage(row, stack.image_name(row), reason) for row, reason in reasons.items())
+
+
 def bad_particles_error(stack: ParticleStack) -> HelixLabError:
     """The error that names all of a stack's bad particles."""
     return HelixLabError(
-        f"{_name(stack)}: found {named_particles(find_bad_particles(stack))}; needed finite images with some content, "
-        "of one box, each with a CTF. Extract them again, or leave them out (drop_bad_images=true)."
+        f"{_name(stack)}: found {named_particles(find_bad_particles(stack))}; needed finite images with noise around "
+        "the particle, of one box, each with a CTF. Extract them again, or leave them out (drop_bad_images=true)."
     )
 
 

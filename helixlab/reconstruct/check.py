@@ -62,7 +62,9 @@ def check_set_up(
         findings += check_optics.header_findings(stack)
         if read_images:
             bad = bad_images(stack, rows, progress)
-            findings += _bad_particles("bad_images", bad, severity, "finite images with some content", "Extract again")
+            findings += _bad_particles(
+                "bad_images", bad, severity, "finite images with noise around the particle", "Extract again"
+            )
     except FileFormatError as error:
         findings.append(Finding("error", "images", str(error), "", ""))
     set_up = SetUp(stack, settings, box_px)

@@ -8,11 +8,12 @@ import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from helixlab.errors import HelixLabError
-from helixlab.io import ImageSource, ParticleStack, ctf_columns
+from helixlab.io import BadImagesError, ImageSource, ParticleStack, ctf_columns
 from helixlab.kernels._sharded import jit_rows
 from helixlab.kernels.bands import PAD, Band, frequency_band, image_bands, largest_radius, narrow_band, normalise_images
 from helixlab.kernels.ctf import CtfCoefficients, CtfParameters, ctf_coefficients, evaluate_ctf
 from helixlab.kernels.masks import soft_step
+from helixlab.reconstruct.bad_particles import BACKGROUND_PART, images_without_background
 from helixlab.reconstruct.band_store import BandStore, new_band_store
 from helixlab.reconstruct.devices import batches, on_all, spread
 from helixlab.reconstruct.half_sets import grouping, split_half_sets
@@ -24,9 +25,6 @@ MASK_EDGE_PX = 5.0
 
 _READ_MOST = 512
 """Images that a device transforms at a time where memory allows."""
-
-_BACKGROUND_PART = 0.94
-"""Beyond this part of the box's half edge an image is taken for background; its corners at least are."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +175,11 @@ def prepare_particles(
     for rows, is_valid in batches(
         len(stack), padded_bytes, most=_READ_MOST, batch_bytes=most_bytes, size=settings.batch_size
     ):
-        images = normalise_images(spread(source.read_batch(rows)), _BACKGROUND_PART * box / 2, rows=rows)
+        images = source.read_batch(rows)
+        bad = images_without_background(stack, rows, images)
+        if bad:
+            raise BadImagesError(str(stack.source.path or "particles"), bad)
+        images = normalise_images(spread(images), BACKGROUND_PART * box / 2)
         found = image_bands(images, mask, spread(psi[rows].astype(np.float32)), everywhere)
         x.write(int(rows[0]), np.asarray(found)[is_valid])
     return PreparedParticles(

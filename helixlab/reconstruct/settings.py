@@ -390,7 +390,8 @@ class RefinementSettings(Settings):
     drop_bad_images: bool = setting(
         False,
         "Leave out bad images",
-        "Images that are not finite or empty, and rows without CTF, are named and left out; off, they end the run.",
+        "Images that are not finite, empty or without noise around the particle, and rows without CTF, are named and "
+        "left out; off, they end the run.",
         group=COMPUTE,
         editable=False,
     )

@@ -200,7 +200,7 @@ def test_what_is_refused(particles: Path, unbroken: Path, tmp_path: Path) -> Non
 
 @pytest.fixture
 def spoiled(particles: Path, tmp_path: Path) -> ParticleStack:
-    """Rows 3 and 4 without content, row 6 without CTF, row 8 of another box."""
+    """Rows 3 and 4 without content, row 6 without CTF, row 8 of another box, row 9 without background."""
     stack = read_particles(particles)
     with mrcfile.open(particles.parent / stack.image_files[0]) as mrc:
         images = np.array(mrc.data)
@@ -210,6 +210,8 @@ def spoiled(particles: Path, tmp_path: Path) -> ParticleStack:
     with mrcfile.open(tmp_path / "a.mrcs", "r+") as mrc:
         mrc.data[2, 1, 1] = np.nan
         mrc.data[3] = 7.0
+        y = np.arange(images.shape[1]) - images.shape[1] // 2
+        mrc.data[8, np.hypot(y[:, None], y) > 0.45 * len(y)] = 0.1
     file, index, defocus_A = np.array(stack.image_file), np.array(stack.image_index), np.array(stack.defocus_u_A)
     file[7], index[7], defocus_A[5] = 1, 0, np.nan
     optics = dataclasses.replace(stack.optics, box_size_px=np.zeros_like(stack.optics.box_size_px))
@@ -221,20 +223,21 @@ def spoiled(particles: Path, tmp_path: Path) -> ParticleStack:
 
 def test_bad_particles_are_refused_or_left_out(particles: Path, spoiled: ParticleStack, tmp_path: Path) -> None:
     with pytest.raises(
-        HelixLabError, match=r"4 bad particles: row 3 .*NaN.*row 4 .*7; row 6 .*defocus_u_A; row 8 .*24"
+        HelixLabError,
+        match=r"5 bad .* row 3 .*NaN.*row 4 .*7; row 6 .*defocus_u_A; row 8 .*24.*row 9 .*around .* is 0.1",
     ):
         next(refine(spoiled, SETTINGS, tmp_path / "run"))
     assert not any((tmp_path / "run").iterdir())
     dropping = SETTINGS.replaced(drop_bad_images=True, max_iterations=1)
     started, message, iteration, _ended = refine(spoiled, dropping, tmp_path / "run")
     assert isinstance(started, RunStarted)
-    assert started.n_segments == 44
+    assert started.n_segments == 43
     assert isinstance(message, Message)
     assert message.level == "warning"
-    assert "left out 4 bad particles: row 3" in message.text
+    assert "left out 5 bad particles: row 3" in message.text
     assert message in read_events(tmp_path / "run")
     table = read_particles(tmp_path / "run" / "particles.star")
-    good = np.setdiff1d(np.arange(48), [2, 3, 5, 7])
+    good = np.setdiff1d(np.arange(48), [2, 3, 5, 7, 8])
     np.testing.assert_array_equal(table.image_index, good)
     # As if they had never been there.
     same = read_particles(particles).select(good)
@@ -249,6 +252,8 @@ def test_images_found_bad_while_they_are_read_are_all_named(
 ) -> None:
     stack = spoiled.select(np.array([0, 1, 2, 3, 4, 20, 30, 40]))
     monkeypatch.setattr("helixlab.reconstruct.bad_particles.NAMED_AT_MOST", 1)
+    with pytest.raises(HelixLabError, match=r"found 1 bad particle: row 2 .*every pixel around the particle is 0.1"):
+        next(refine(spoiled.select(np.array([0, 8, 20, 30])), SETTINGS))
     with pytest.raises(HelixLabError, match=r"2 bad particles: row 3 .*infinite and 1 more; .*drop_bad_images=true"):
         next(refine(stack, SETTINGS))
     with pytest.raises(HelixLabError, match="found no particle that can be used: 2 bad particles"):
