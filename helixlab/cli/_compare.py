@@ -13,7 +13,7 @@ from helixlab.errors import HelixLabError
 
 if TYPE_CHECKING:
     from helixlab.geometry import HelicalSymmetry
-    from helixlab.reconstruct.verdicts import ComparedHypothesis, HypothesisComparison
+    from helixlab.reconstruct import ComparedHypothesis, HypothesisComparison
 
 _COLUMNS = ("hypothesis", "log-likelihood", "difference", "verdict", "seconds")
 
@@ -49,8 +49,7 @@ def compare(
     filaments. Settings are those of a refinement.
     """
     from helixlab.io import read_particles
-    from helixlab.reconstruct import RefinementSettings
-    from helixlab.reconstruct.compare import compare_hypotheses
+    from helixlab.reconstruct import RefinementSettings, compare_hypotheses
 
     start = time.perf_counter()
     settings = RefinementSettings.from_sources(settings_file, values or [])

@@ -1,6 +1,7 @@
-"""From filament segments to half maps and a symmetry: settings, half-sets, events, control and the run's folder."""
+"""From filament segments to half maps and a symmetry: settings, the refinement and its folder, symmetries compared."""
 
 from helixlab.reconstruct.check import check_set_up
+from helixlab.reconstruct.compare import compare_hypotheses
 from helixlab.reconstruct.control import Control, StopRequested
 from helixlab.reconstruct.events import (
     Curve,
@@ -28,13 +29,16 @@ from helixlab.reconstruct.run_directory import (
     read_events,
 )
 from helixlab.reconstruct.settings import RefinementSettings, inter_box_distance_A, max_symmetry_order
+from helixlab.reconstruct.verdicts import ComparedHypothesis, HypothesisComparison
 
 __all__ = [
+    "ComparedHypothesis",
     "Control",
     "Curve",
     "Event",
     "Finding",
     "Histogram",
+    "HypothesisComparison",
     "IterationEvent",
     "Mask",
     "Message",
@@ -47,6 +51,7 @@ __all__ = [
     "SettingsEdited",
     "StopRequested",
     "check_set_up",
+    "compare_hypotheses",
     "event_from_line",
     "event_to_line",
     "installed_versions",

@@ -10,13 +10,13 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from helixlab import cli
+from helixlab import cli, reconstruct
 from helixlab.explore import Hypothesis
 from helixlab.geometry import HelicalSymmetry
 from helixlab.io import new_particle_stack, write_particles
-from helixlab.reconstruct import compare
+from helixlab.reconstruct import HypothesisComparison
 from helixlab.reconstruct.held_out import HeldOutScores
-from helixlab.reconstruct.verdicts import HypothesisComparison, ScoredMaps, compare_scores
+from helixlab.reconstruct.verdicts import ScoredMaps, compare_scores
 
 FILAMENT = np.repeat(np.arange(6), 2)
 
@@ -39,7 +39,7 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         ]
         return compare_scores([*maps, ScoredMaps("asymmetric", None, HeldOutScores(noise[-1], FILAMENT), 4, 2.5)])
 
-    monkeypatch.setattr(compare, "compare_hypotheses", compare_hypotheses)
+    monkeypatch.setattr(reconstruct, "compare_hypotheses", compare_hypotheses)
     return found
 
 
