@@ -28,7 +28,7 @@ from helixlab.geometry import HelicalSymmetry, Volume
 from helixlab.io import BadImagesError, ParticleStack, read_particles
 from helixlab.reconstruct.bad_particles import bad_particles_error, usable_particles
 from helixlab.reconstruct.begin import init
-from helixlab.reconstruct.expectation import SearchRange
+from helixlab.reconstruct.grid_search import SearchRange
 from helixlab.reconstruct.held_out import held_out_scores
 from helixlab.reconstruct.masking import FilamentMask
 from helixlab.reconstruct.maximisation import mean_map

@@ -10,15 +10,14 @@ explains best the images that it was not made of.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Bool, Complex, Float, Int
+from jaxtyping import Bool, Float, Int
 
 from helixlab.geometry import Volume
-from helixlab.kernels.interpolate import sample_cylinders
-from helixlab.reconstruct.expectation import SearchRange, align_images
+from helixlab.reconstruct.expectation import align_images
+from helixlab.reconstruct.grid_search import SearchRange
 from helixlab.reconstruct.initial_model import initial_model
 from helixlab.reconstruct.masking import dynamic_mask
 from helixlab.reconstruct.maximisation import accumulate, half_map, mean_map, symmetrised
@@ -26,6 +25,7 @@ from helixlab.reconstruct.poses import Poses
 from helixlab.reconstruct.prepare import PreparedParticles, narrowed
 from helixlab.reconstruct.settings import RefinementSettings
 from helixlab.reconstruct.state import search_range
+from helixlab.reconstruct.superposition import model_waves, superposed_correlation
 
 _LEAST_LINKS, _LINKS = 3, 5
 """Models of a chain: polarities settle in two to four."""
@@ -33,7 +33,7 @@ _LEAST_LINKS, _LINKS = 3, 5
 _TRUST = 0.9
 """FSC that models are filtered by, up to their resolution: chains of different frames have none of their own."""
 
-_AGREED = 0.9
+AGREED = 0.9
 """Correlation from which on models of different half-sets hold the same molecule. A map of mixed polarities reaches
 0.85 with one of one polarity, both without noise."""
 
@@ -182,40 +182,8 @@ def _agreements(
     chains: list[_Chain], radius_A: float, rise_A: float, resolution_A: float
 ) -> tuple[Float[np.ndarray, "c c"], Bool[np.ndarray, "c c"]]:
     """Correlations of all pairs of models, and which are high enough."""
-    spectra = [_spectrum(chain.model, radius_A, resolution_A) for chain in chains]
-    agreement = np.array([[_agreement(a, b, rise_A) if a is not b else 0.0 for a in spectra] for b in spectra])
+    waves = [model_waves(chain.model, radius_A, resolution_A) for chain in chains]
+    agreement = np.array([[superposed_correlation(a, b, rise_A) if a is not b else 0.0 for a in waves] for b in waves])
     # Every second model is of the same half-set.
     is_within = np.add.outer(np.arange(len(chains)), np.arange(len(chains))) % 2 == 0
-    return agreement, agreement >= np.where(is_within, _AGREED_WITHIN, _AGREED)
-
-
-class _Spectrum(NamedTuple):
-    """A map on cylinders, without its round part."""
-
-    waves: Complex[np.ndarray, "r m kz"]
-    """Transform over φ and z, padded to twice the height."""
-    energy: float
-    height_A: float
-
-
-def _spectrum(model: Volume, outer_radius_A: float, resolution_A: float) -> _Spectrum:
-    pixel_A, box = model.pixel_size_A, model.shape[1]
-    last_px = min(outer_radius_A / pixel_A, box / 2 - 1.0)
-    step_px = max(1.0, resolution_A / (4 * pixel_A))
-    radius_px = np.arange(step_px, last_px + step_px / 2, step_px).clip(max=last_px)
-    n_phi = 4 * int(np.ceil(2 * np.pi * last_px / step_px / 4))
-    cylinders = np.asarray(sample_cylinders(model.data, radius_px, n_phi)) * np.sqrt(radius_px)[:, None, None]
-    uneven = cylinders - cylinders.mean(axis=1, keepdims=True)
-    padded = np.pad(uneven, ((0, 0), (0, 0), (0, uneven.shape[2])))
-    return _Spectrum(np.fft.fft2(padded, axes=(1, 2)), float(np.sum(uneven**2)), model.extent_A[0])
-
-
-def _agreement(one: _Spectrum, two: _Spectrum, rise_A: float) -> float:
-    """Correlation of two maps, one turned, shifted by up to half a rise and upside down as fits best."""
-    n_z = one.waves.shape[2] // 2
-    reach = min(max(1, int(np.ceil(rise_A / 2 / (one.height_A / n_z)))), n_z // 2)
-    lags = np.arange(-reach, reach + 1)
-    # Upside down, angles and heights run backwards: the conjugate transform, about the middle section.
-    upright, inverted = (np.fft.ifft2(np.sum(a * two.waves, axis=0)).real for a in (np.conj(one.waves), one.waves))
-    highest = max(upright[:, lags].max(), inverted[:, 2 * (n_z // 2) + lags].max())
-    return float(highest / max(np.sqrt(one.energy * two.energy), 1e-30))
+    return agreement, agreement >= np.where(is_within, _AGREED_WITHIN, AGREED)

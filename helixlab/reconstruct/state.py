@@ -6,7 +6,7 @@ import numpy as np
 from jaxtyping import Float
 
 from helixlab.geometry import HelicalSymmetry, Volume, parse_point_group
-from helixlab.reconstruct.expectation import SearchRange
+from helixlab.reconstruct.grid_search import SearchRange
 from helixlab.reconstruct.masking import FilamentMask
 from helixlab.reconstruct.poses import Poses
 from helixlab.reconstruct.prepare import PreparedParticles

@@ -18,7 +18,8 @@ from helixlab.reconstruct import RefinementSettings
 from helixlab.reconstruct.band_store import MemoryBands
 from helixlab.reconstruct.begin import init
 from helixlab.reconstruct.events import IterationEvent, RunEnded
-from helixlab.reconstruct.expectation import SearchRange, align_images
+from helixlab.reconstruct.expectation import align_images
+from helixlab.reconstruct.grid_search import SearchRange
 from helixlab.reconstruct.iterate import refine, refined_table
 from helixlab.reconstruct.poses import Poses
 from helixlab.reconstruct.prepare import MASK_EDGE_PX, PreparedParticles, prepare_particles

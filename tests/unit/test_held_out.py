@@ -13,7 +13,7 @@ from helixlab.kernels.bands import flip_bands, frequency_band, shift_phases
 from helixlab.kernels.ctf import CtfParameters, ctf_coefficients
 from helixlab.kernels.project import pose_matrices, reference_transform, slices
 from helixlab.reconstruct.band_store import MemoryBands
-from helixlab.reconstruct.expectation import SearchRange
+from helixlab.reconstruct.grid_search import SearchRange
 from helixlab.reconstruct.held_out import HeldOutScores, Mean, held_out_scores
 from helixlab.reconstruct.noise import image_power
 from helixlab.reconstruct.prepare import PreparedParticles

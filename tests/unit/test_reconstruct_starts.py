@@ -5,7 +5,8 @@ import pytest
 from scipy.ndimage import affine_transform
 
 from helixlab.geometry import HelicalSymmetry, Volume
-from helixlab.reconstruct.starts import _AGREED, _agreement, _spectrum
+from helixlab.reconstruct.starts import AGREED
+from helixlab.reconstruct.superposition import model_waves, superposed_correlation
 from helixlab.simulate import simulate_helix
 
 RADIUS_A, RESOLUTION_A, RISE_A = 45.0, 12.0, 12.0
@@ -28,7 +29,7 @@ def moved(volume: Volume, turn_deg: float, shift_px: float, *, is_upside_down: b
 
 
 def agreement(one: Volume, two: Volume) -> float:
-    return _agreement(*(_spectrum(v, RADIUS_A, RESOLUTION_A) for v in (one, two)), RISE_A)
+    return superposed_correlation(*(model_waves(v, RADIUS_A, RESOLUTION_A) for v in (one, two)), RISE_A)
 
 
 @pytest.mark.parametrize("is_upside_down", [False, True])
@@ -36,11 +37,11 @@ def test_a_model_agrees_with_itself_in_any_place(is_upside_down: bool) -> None:
     one = model()
     assert agreement(one, one) == pytest.approx(1.0, abs=1e-5)
     # What is lost: half a step of the angles and heights that are compared, and the box's end that was moved out.
-    assert agreement(one, moved(one, 77.0, 1.3, is_upside_down=is_upside_down)) > _AGREED
+    assert agreement(one, moved(one, 77.0, 1.3, is_upside_down=is_upside_down)) > AGREED
 
 
 def test_other_molecules_and_mixed_polarities_do_not_agree() -> None:
     one = model()
     assert agreement(one, model(75.0)) < 0.5
     mixed = one.with_data(one.data + moved(one, 20.0, 0.0, is_upside_down=True).data)
-    assert agreement(one, mixed) < _AGREED
+    assert agreement(one, mixed) < AGREED
