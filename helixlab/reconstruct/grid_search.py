@@ -1,11 +1,11 @@
 """The global search: every image meets every orientation and shift of one grid at low resolution.
 
 All images share the grid, so that its scores are matrix products (:mod:`helixlab.kernels.likelihood`), the fastest work
-that processors know; and all of it is searched. Looking at a coarser grid first and then only at the children of its
-best cells (branch and bound, as in Punjani et al. 2017) was measured and gained nothing: at half the resolution noisy
-images rule out some nine of ten cells, but what is left is another list for each image, whose slices come one by one
-from memory, at a tenth of the rate. And the posterior's sum over all poses, which held-out likelihoods and the polarity
-of filaments are read from, would lack what was pruned.
+that processors know; and all of it is searched. Branch and bound (a coarser grid first, then only the parts of its best
+cells; Punjani et al. 2017) tries a fifth as many poses, but others for each image, whose slices come one by one from
+memory: it was measured to take as long or longer where a helix leaves few shifts to search, and half as long at best
+where there are tens. The sum of the posterior over all poses, of which the likelihood of held-out segments and the
+polarity of filaments are made, would lack what was pruned.
 
 References
 ----------
