@@ -80,15 +80,17 @@ def priors(set_up: SetUp) -> Iterator[Finding]:
             "the direction of each filament in its image",
             "Use the table of the filament tracer; in-plane angles of 2D classification (psi) stand in for it.",
         )
-    if stack.tilt_prior_deg is None:
-        yield Finding("note", "tilt_prior", "no tilt priors (_rlnAngleTiltPrior)", "", "90° is taken for all segments.")
-    if stack.track_length_A is None and set_up.settings.filament_coherence:
+    reach_deg = 3 * set_up.settings.tilt_prior_sd_deg
+    tilt_deg = np.zeros(0) if stack.tilt_prior_deg is None else stack.tilt_prior_deg - 90.0
+    beyond = np.flatnonzero(np.abs(tilt_deg) > reach_deg)
+    if beyond.size:
         yield Finding(
             "warning",
-            "track_length",
-            "no track lengths (_rlnHelicalTrackLengthAngst or filament/position_A)",
-            "the place of each segment along its filament",
-            "Filament coherence is limited to the polarity without them.",
+            "tilt_prior",
+            f"tilt priors up to {np.abs(tilt_deg).max():.0f}° from 90° in {named_rows(beyond)}",
+            f"at most {reach_deg:g}°, three tilt_prior_sd_deg",
+            "Tilts are searched about 90°, whatever their priors: raise tilt_prior_sd_deg.",
+            row_numbers(beyond),
         )
     needed = (stack.filament_id, stack.coordinate_x_px, stack.coordinate_y_px, stack.psi_prior_deg)
     if all(column is not None for column in needed):

@@ -95,8 +95,8 @@ Change = Callable[[ParticleStack], ParticleStack]
         (lambda s: s.replace(psi_prior_deg=None), "error", "psi_prior", "no psi priors", ()),
         (lambda s: s.replace(psi_prior_deg=None, psi_deg=np.zeros(N)), "warning", "psi_prior", "no psi priors", ()),
         (lambda s: s.replace(psi_prior_deg=np.full(N, 90.0)), "warning", "psi_prior", "90° off the line", ()),
-        (lambda s: s.replace(tilt_prior_deg=None), "note", "tilt_prior", "90° is taken", ()),
-        (lambda s: s.replace(track_length_A=None), "warning", "track_length", "no track lengths", ()),
+        (lambda s: s.replace(tilt_prior_deg=changed(s.tilt_prior_deg, _1=75.0, _4=106.0)),
+         "warning", "tilt_prior", "up to 16° from 90° in row 5; needed at most 15°", (4,)),
         (lambda s: s.replace(track_length_A=None), "warning", "symmetry_order", "no distance between boxes", ()),
         (lambda s: s.replace(image_index=changed(s.image_index, _6=2)), "warning", "duplicates", "in row 7;", (6,)),
         (
