@@ -28,7 +28,8 @@ from helixlab.reconstruct.run_directory import (
     latest_settings,
     read_events,
 )
-from helixlab.reconstruct.settings import RefinementSettings, inter_box_distance_A, max_symmetry_order
+from helixlab.reconstruct.settings import RefinementSettings
+from helixlab.reconstruct.spacing import inter_box_distance_A, max_symmetry_order
 from helixlab.reconstruct.verdicts import ComparedHypothesis, HypothesisComparison
 
 __all__ = [

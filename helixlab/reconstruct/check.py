@@ -14,7 +14,8 @@ from helixlab.io import BadImage, ImageSource, ParticleStack
 from helixlab.reconstruct import check_filaments, check_optics
 from helixlab.reconstruct.bad_particles import Progress, bad_images, named_particles, particles_of_other_boxes
 from helixlab.reconstruct.findings import Finding, SetUp, Severity
-from helixlab.reconstruct.settings import RefinementSettings, inter_box_distance_A, max_symmetry_order
+from helixlab.reconstruct.settings import RefinementSettings
+from helixlab.reconstruct.spacing import inter_box_distance_A, max_symmetry_order
 
 _LEAST_DIAMETERS, _GOOD_DIAMETERS = 1.5, 2.0
 _LEAST_RISES_ASYMMETRIC, _LEAST_RISES_SYMMETRIC = 3, 5

@@ -18,7 +18,8 @@ from helixlab.reconstruct.band_store import BandStore, new_band_store
 from helixlab.reconstruct.devices import batches, on_all, spread
 from helixlab.reconstruct.half_sets import grouping, split_half_sets
 from helixlab.reconstruct.memory import batch_bytes
-from helixlab.reconstruct.settings import RefinementSettings, inter_box_distance_A
+from helixlab.reconstruct.settings import RefinementSettings
+from helixlab.reconstruct.spacing import inter_box_distance_A
 
 MASK_EDGE_PX = 5.0
 """Width of the soft edge in which images end."""

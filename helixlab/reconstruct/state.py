@@ -10,7 +10,8 @@ from helixlab.reconstruct.grid_search import SearchRange
 from helixlab.reconstruct.masking import FilamentMask
 from helixlab.reconstruct.poses import Poses
 from helixlab.reconstruct.prepare import PreparedParticles
-from helixlab.reconstruct.settings import RefinementSettings, max_symmetry_order
+from helixlab.reconstruct.settings import RefinementSettings
+from helixlab.reconstruct.spacing import max_symmetry_order
 from helixlab.reconstruct.symmetry_update import SymmetryEstimate
 
 
