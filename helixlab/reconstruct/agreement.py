@@ -111,7 +111,7 @@ def half_map_agreement(
     fsc = masked
     if is_corrected:
         rng = np.random.default_rng(seed)
-        for first, from_shell in _random_shells(FSCCurve(freq_per_A, _smooth(masked[0]), ""), shared_res_A):
+        for first, from_shell in _random_shells(FSCCurve(freq_per_A, smoothed_fsc(masked[0]), ""), shared_res_A):
             one, two = (_with_random_phases(half.data, first, rng) for half in (half1, half2))
             random = fsc_of(one, two)
             corrected = np.clip((masked - random) / np.maximum(1 - random, 1e-3), -1, 1)
@@ -119,9 +119,22 @@ def half_map_agreement(
     return Agreement(
         FSCCurve(freq_per_A, fsc[0], "corrected" if is_corrected else "mask"),
         FSCCurve(freq_per_A, masked[0], "mask"),
-        FSCCurve(freq_per_A, _smooth(fsc[0]), "median of neighbouring shells"),
-        FSCCurve(freq_per_A, _smooth(fsc[1]), "without round part"),
+        FSCCurve(freq_per_A, smoothed_fsc(fsc[0]), "median of neighbouring shells"),
+        FSCCurve(freq_per_A, smoothed_fsc(fsc[1]), "without round part"),
     )
+
+
+def smoothed_fsc(fsc: Float[np.ndarray, "s"]) -> Float[np.ndarray, "s"]:
+    """Median over neighbouring shells, fewer of them at the ends; shell 0 counts as 1.
+
+    Examples
+    --------
+    >>> smoothed_fsc(np.array([1.0, 0.9, 0.9, 0.2, 0.9, 0.1, 0.0, 0.0])).tolist()  # a fall stays where it is
+    [1.0, 0.9, 0.9, 0.9, 0.2, 0.1, 0.0, 0.0]
+    """
+    at = np.arange(len(fsc))
+    reach = np.minimum(_NEIGHBOURS, np.minimum(at, len(fsc) - 1 - at))
+    return np.array([np.median(fsc[i - r : i + r + 1]) for i, r in zip(at, reach, strict=True)])
 
 
 def _random_shells(masked: FSCCurve, shared_res_A: float | None) -> list[tuple[int, int]]:
@@ -141,19 +154,6 @@ def _masked_fsc(
     map1: Float[np.ndarray, "z y x"], map2: Float[np.ndarray, "z y x"], mask: Float[np.ndarray, "z y x"]
 ) -> Float[np.ndarray, "s"]:
     return fsc_values(*shell_correlation(jnp.asarray(map1), jnp.asarray(map2), jnp.asarray(mask)))[0]
-
-
-def _smooth(fsc: Float[np.ndarray, "s"]) -> Float[np.ndarray, "s"]:
-    """Median over neighbouring shells, fewer of them at the ends; shell 0 counts as 1.
-
-    Examples
-    --------
-    >>> _smooth(np.array([1.0, 0.9, 0.9, 0.2, 0.9, 0.1, 0.0, 0.0])).tolist()  # a fall stays where it is
-    [1.0, 0.9, 0.9, 0.9, 0.2, 0.1, 0.0, 0.0]
-    """
-    at = np.arange(len(fsc))
-    reach = np.minimum(_NEIGHBOURS, np.minimum(at, len(fsc) - 1 - at))
-    return np.array([np.median(fsc[i - r : i + r + 1]) for i, r in zip(at, reach, strict=True)])
 
 
 def _less_quarter_turns(data: Float[np.ndarray, "z n n"]) -> Float[np.ndarray, "z n n"]:

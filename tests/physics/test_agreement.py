@@ -7,7 +7,7 @@ import pytest
 from helixlab.geometry import HelicalSymmetry, Volume
 from helixlab.kernels.fourier import apply_shell_weights, shell_correlation, shell_freqs_per_A
 from helixlab.kernels.masks import cylindrical_mask
-from helixlab.reconstruct.agreement import Agreement, _smooth, half_map_agreement
+from helixlab.reconstruct.agreement import Agreement, half_map_agreement, smoothed_fsc
 from helixlab.reconstruct.maximisation import CENTRAL_FRACTION, symmetrised_in_real_space
 from helixlab.validate.fsc import FSCCurve, fsc_values
 
@@ -57,7 +57,7 @@ def test_the_resolution_is_that_of_the_truth(is_symmetrised: bool, edge_shells: 
         one, two = (signal + each for each in noise)
         agreement = _agreement([one, two], seed)
         cross = shell_correlation(jnp.asarray((one + two) / 2), jnp.asarray(signal), jnp.asarray(MASK))
-        truth = FSCCurve(FREQ_PER_A, _smooth(fsc_values(*cross)[0]), "truth")
+        truth = FSCCurve(FREQ_PER_A, smoothed_fsc(fsc_values(*cross)[0]), "truth")
         claimed.append(truth.resolution_A(0.5) / agreement.resolution_A)
     # FSC = 1/7 between halves is 1/2 against the truth. A shell at the resolution is 6% of it.
     assert np.mean(claimed) == pytest.approx(1.0, abs=0.1)
