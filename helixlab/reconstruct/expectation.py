@@ -98,6 +98,38 @@ def align_images(
     return _posterior(found, rows)
 
 
+def climb(
+    particles: PreparedParticles,
+    poses: Poses,
+    reference: Float[Array, "n n n"],
+    noise_power: Float[np.ndarray, "g s"],
+    ranges: SearchRange,
+    *,
+    shell: int,
+) -> Alignment:
+    """Poses at their nearest maxima, without a search.
+
+    Parameters
+    ----------
+    particles : PreparedParticles
+    poses : Poses
+        One for each image.
+    reference, noise_power, ranges
+        As in :func:`align_images`.
+    shell : int
+        To which the images are looked at.
+
+    Returns
+    -------
+    Alignment
+        In the order of the poses.
+    """
+    transform = on_all(reference_transform(reference, r_max=particles.last_shell))
+    pose = np.concatenate([poses.angles_deg, poses.shift_px], axis=1).astype(np.float32)
+    found = _Candidates(np.arange(len(poses)), poses.is_flipped.astype(np.int64), pose, np.zeros(len(poses)))
+    return _posterior(_climb(particles, poses.image, found, transform, noise_power, ranges, shell), poses.image)
+
+
 # --- filaments ----------------------------------------------------------------------------------
 
 

@@ -130,11 +130,12 @@ def step(
     clock.lap("maximisation")
 
     estimate, is_searched = state.estimate, False
-    if state.symmetry is not None and state.resolution_A <= (settings.symmetry_search_start_res_A or GRID_RES_A):
+    if estimate is not None and state.resolution_A <= (settings.symmetry_search_start_res_A or GRID_RES_A):
         # Images see one n-th of the azimuths of a Cn: its turns are no part of what is searched.
         whole = (symmetrised(total, None, settings.point_group, order=1, box_A=particles.box_A) for total in plain)
         one, two = (_volume(particles, half_map(total, box_px=particles.box_px)) for total in whole)
-        estimate = update_symmetry(one, two, state.symmetry, settings, outer_radius_A=state.mask.outer_radius_A)
+        radius_A, is_imposed = state.mask.outer_radius_A, state.is_real_space
+        estimate = update_symmetry(one, two, estimate, settings, outer_radius_A=radius_A, is_imposed=is_imposed)
         is_searched = True
         clock.lap("symmetry")
 

@@ -1,6 +1,6 @@
 """Twist and rise between iterations: searched in the half maps as they are before any symmetry is applied to them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,12 @@ which on they are: a filament without features along its axis has a rise that is
 
 _MISFIT = 0.2
 """What may be missing from a perfect score: true symmetries missed 0.02 to 0.05, wrong ones 0.3 to 0.7."""
+
+_SIGMAS = 3.0
+"""Standard errors beyond which a difference is more than noise."""
+
+_SETTLED = 0.25
+"""Values that have moved by less than this part of the search's extents are the same as before."""
 
 
 @dataclass(frozen=True)
@@ -38,10 +44,11 @@ class SymmetryEstimate:
 def update_symmetry(
     half1: Volume,
     half2: Volume,
-    latest: HelicalSymmetry,
+    latest: SymmetryEstimate,
     settings: RefinementSettings,
     *,
     outer_radius_A: float,
+    is_imposed: bool = False,
 ) -> SymmetryEstimate:
     """The best twist and rise in the settings' search ranges.
 
@@ -49,11 +56,15 @@ def update_symmetry(
     ----------
     half1, half2 : Volume
         Half maps without symmetry.
-    latest : HelicalSymmetry
-        Of the last iteration; kept, with a warning, if the best lies outside the ranges.
+    latest : SymmetryEstimate
+        Of the last iteration; kept if the half maps do not determine a better one, and, with a warning, if the best
+        lies outside the ranges.
     settings : RefinementSettings
     outer_radius_A : float
         Of the filament, unless the settings say.
+    is_imposed : bool
+        Whether the images were aligned with maps that the symmetry had been imposed on in real space. What is made of
+        these poses has it, true or not: it cannot take back an earlier doubt.
 
     Notes
     -----
@@ -63,29 +74,39 @@ def update_symmetry(
     outer_A = settings.outer_diameter_A / 2 if settings.outer_diameter_A else outer_radius_A
     inner_A = settings.inner_diameter_A / 2 if settings.inner_diameter_A else None
     filament = prepare_filament(half1, half2, inner_radius_A=inner_A, outer_radius_A=outer_A)
-    twists, rises = settings.search_ranges(latest)
+    before = latest.symmetry
+    twists, rises = settings.search_ranges(before)
     landscape = compute_landscape(
         filament,
         np.linspace(*twists, settings.twist_grid),
         np.linspace(*rises, settings.rise_grid),
-        cyclic_order=latest.cyclic_order,
+        cyclic_order=before.cyclic_order,
     )
     twist, rise = np.unravel_index(landscape.score.argmax(), landscape.score.shape)
-    start = HelicalSymmetry(float(landscape.twist_deg[twist]), float(landscape.rise_A[rise]), latest.point_group)
+    start = HelicalSymmetry(float(landscape.twist_deg[twist]), float(landscape.rise_A[rise]), before.point_group)
     judge = Judge(filament)
-    found = max(judge.refine_all([start, latest]), key=lambda symmetry: judge.score(symmetry)[0])
-    if not (twists[0] <= found.twist_deg <= twists[1] and rises[0] <= found.rise_A <= rises[1]):
-        return SymmetryEstimate(
-            latest,
-            warning=f"The best symmetry, {found.twist_deg:.3f}° and {found.rise_A:.3f} Å, lies outside the search "
-            "ranges; twist and rise were kept. Widen the ranges, or doubt the symmetry.",
-        )
+    found = max(judge.refine_all([start, before]), key=lambda symmetry: judge.score(symmetry)[0])
     errors = judge.standard_errors(found)
-    is_early = settings.symmetry_search_start_res_A is None
     extents = (twists[1] - twists[0]) / 2, (rises[1] - rises[0]) / 2
-    if is_early and any(error > _DETERMINED * extent for error, extent in zip(errors, extents, strict=True)):
-        return SymmetryEstimate(latest)
-    return SymmetryEstimate(found, *errors, _doubt(judge, found))
+    ranges = zip(_values(found), (twists, rises), strict=True)
+    excess = [max(low - value, value - high, 0.0) for value, (low, high) in ranges]
+    is_early = settings.symmetry_search_start_res_A is None
+    is_within = all(e <= _SIGMAS * error for e, error in zip(excess, errors, strict=True))
+    if is_early and is_within and any(error > _DETERMINED * e for error, e in zip(errors, extents, strict=True)):
+        return latest
+    if any(excess):
+        return replace(
+            latest,
+            warning=f"Before any is imposed, the best symmetry of the half maps, {found.twist_deg:.3f}° and "
+            f"{found.rise_A:.3f} Å, lies outside the search ranges. Widen the ranges, or doubt the symmetry.",
+        )
+    is_same = all(abs(a - b) < _SETTLED * e for a, b, e in zip(_values(found), _values(before), extents, strict=True))
+    earlier = latest.warning if is_imposed and is_same else ""
+    return SymmetryEstimate(found, *errors, _doubt(judge, found) or earlier)
+
+
+def _values(symmetry: HelicalSymmetry) -> tuple[float, float]:
+    return symmetry.twist_deg, symmetry.rise_A
 
 
 def _doubt(judge: Judge, symmetry: HelicalSymmetry) -> str:
@@ -94,7 +115,7 @@ def _doubt(judge: Judge, symmetry: HelicalSymmetry) -> str:
     Images that were aligned with a symmetric reference repeat it only as far as they fit it.
     """
     score, error = judge.score(symmetry)[0], judge.score_error(symmetry)
-    if 1.0 - score <= max(_MISFIT, 3 * error):
+    if 1.0 - score <= max(_MISFIT, _SIGMAS * error):
         return ""
     return (
         f"The imposed symmetry is doubted: before it is imposed, the half maps correlate with their copies under it by "
