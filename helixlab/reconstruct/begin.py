@@ -5,7 +5,7 @@ import numpy as np
 from helixlab.errors import HelixLabError
 from helixlab.geometry import Volume
 from helixlab.reconstruct.initial_model import initial_model
-from helixlab.reconstruct.masking import dynamic_mask, static_mask
+from helixlab.reconstruct.masking import FilamentMask, dynamic_mask, static_mask
 from helixlab.reconstruct.maximisation import mean_map
 from helixlab.reconstruct.noise import image_power
 from helixlab.reconstruct.prepare import PreparedParticles
@@ -33,10 +33,10 @@ _SAME_PIXEL = 0.01
 """Calibrations of one microscope differ by less."""
 
 
-def check_maps(
+def check_given(
     particles: PreparedParticles, settings: RefinementSettings, *, volume: Volume | None, mask: Volume | None
-) -> None:
-    """Refuse maps that do not fit the images or the settings.
+) -> FilamentMask | None:
+    """The static mask, if there is one; maps that do not fit the images or the settings are refused.
 
     Raises
     ------
@@ -56,8 +56,7 @@ def check_maps(
             )
     if settings.mask == "static" and mask is None:
         raise HelixLabError("mask: the settings ask for a static mask; give one, or set mask=dynamic.")
-    if mask is not None:
-        static_mask(mask)
+    return None if mask is None else static_mask(mask)
 
 
 def init(
@@ -65,7 +64,7 @@ def init(
     settings: RefinementSettings,
     *,
     volume: Volume | None = None,
-    mask: Volume | None = None,
+    mask: FilamentMask | None = None,
 ) -> RefinementState:
     """The state before the first iteration.
 
@@ -75,20 +74,16 @@ def init(
     settings : RefinementSettings
     volume : Volume, optional
         An initial model; default: made from the images or a cylinder, as the settings say.
-    mask : Volume, optional
-        The static mask.
-
-    Raises
-    ------
-    HelixLabError
-        Of :func:`check_maps`.
+    mask : FilamentMask, optional
+        The static mask; default: made from the initial model.
     """
-    check_maps(particles, settings, volume=volume, mask=mask)
     noise, order = image_power(particles), symmetry_order(particles, settings)
     known_A, resolution_A, warning = settings.initial_lowpass_res_A, np.inf, ""
     if volume is None and not settings.use_cylindrical_model and settings.n_initial_models > 0:
         known_A = first_shared_res_A(settings)
-        start = find_start(particles, settings, noise, order=order, resolution_A=GRID_RES_A, model_res_A=known_A)
+        start = find_start(
+            particles, settings, noise, order=order, resolution_A=GRID_RES_A, model_res_A=known_A, mask=mask
+        )
         halves = start.model, start.model
         if start.has_agreed:
             resolution_A = known_A
@@ -96,14 +91,14 @@ def init(
             warning = _NO_TWO_AGREE.format(start.n_models, start.agreement)
     else:
         halves = initial_model(particles, settings, noise, order=order, given=volume)
-    found = dynamic_mask(mean_map(halves), settings) if mask is None else static_mask(mask)
+    mask = mask or dynamic_mask(mean_map(halves), settings)
     shell = particles.shell_of(known_A)
     return RefinementState(
         iteration=0,
         estimate=None if settings.symmetry is None else SymmetryEstimate(settings.symmetry),
         half_maps=halves,
-        references=joined_references(halves, particles.last_shell, found),
-        mask=found,
+        references=joined_references(halves, particles.last_shell, mask),
+        mask=mask,
         noise_power=noise,
         poses=None,
         fsc=np.where(np.arange(particles.last_shell + 1) <= shell, _HOPE, FSC_FLOOR),

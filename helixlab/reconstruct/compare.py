@@ -30,12 +30,13 @@ from helixlab.reconstruct.bad_particles import bad_particles_error, usable_parti
 from helixlab.reconstruct.begin import init
 from helixlab.reconstruct.grid_search import SearchRange
 from helixlab.reconstruct.held_out import held_out_scores
-from helixlab.reconstruct.masking import FilamentMask
+from helixlab.reconstruct.initial_model import initial_model
+from helixlab.reconstruct.masking import FilamentMask, dynamic_mask
 from helixlab.reconstruct.maximisation import mean_map
 from helixlab.reconstruct.noise import image_power
 from helixlab.reconstruct.prepare import PreparedParticles, narrowed, prepare_particles
 from helixlab.reconstruct.settings import RefinementSettings
-from helixlab.reconstruct.state import RefinementState, search_range
+from helixlab.reconstruct.state import RefinementState, search_range, symmetry_order
 from helixlab.reconstruct.step import step
 from helixlab.reconstruct.verdicts import HypothesisComparison, Kind, ScoredMaps, compare_scores
 
@@ -124,7 +125,9 @@ def compare_hypotheses(
     _check_prepared(prepared, hypotheses, resolution_A)
     plain = _plain(settings, hypotheses, resolution_A)
     candidates: list[HelicalSymmetry | None] = [None, *_distinct(hypotheses)]
-    first = init(prepared, plain)
+    order = symmetry_order(prepared, plain)
+    mask = dynamic_mask(mean_map(initial_model(prepared, plain, noise_power, order=order)), plain)
+    plain = plain.replaced(mask="static")
     runs = []
     for number, symmetry in enumerate(candidates):
         name = str(symmetry or "No symmetry")
@@ -132,10 +135,10 @@ def compare_hypotheses(
         def tell(part: float, number: int = number, name: str = name) -> None:
             report(name, (number + part) / (len(candidates) + 1))
 
-        runs.append(_run(prepared, _imposing(plain, symmetry), first.mask, tell))
+        runs.append(_run(prepared, _imposing(plain, symmetry), mask, tell))
     report("Scoring held-out segments", len(candidates) / (len(candidates) + 1))
-    ranges = search_range(prepared, plain, first.symmetry, first.mask.outer_radius_A)
-    return compare_scores(_scored(prepared, runs, noise_power, ranges, first.mask))
+    ranges = search_range(prepared, plain, None, mask.outer_radius_A)
+    return compare_scores(_scored(prepared, runs, noise_power, ranges, mask))
 
 
 # --- before -------------------------------------------------------------------------------------
@@ -274,9 +277,7 @@ def _settled(
     particles: PreparedParticles, settings: RefinementSettings, mask: FilamentMask, tell: Callable[[float], None]
 ) -> RefinementState:
     """From random azimuths until the reference stays as it is."""
-    state = replace(init(particles, settings), mask=mask)
-    # The mask of all hypotheses stays.
-    settings = settings.replaced(mask="static")
+    state = init(particles, settings, mask=mask)
     likeness = 0.0
     while likeness < _SETTLED and state.iteration < _ITERATIONS:
         tell(state.iteration / _ITERATIONS)

@@ -18,11 +18,12 @@ from helixlab.errors import HelixLabError
 from helixlab.geometry import Volume
 from helixlab.io import BadImagesError, ParticleStack, read_particles
 from helixlab.reconstruct.bad_particles import bad_particles_error, named_particles, usable_particles
-from helixlab.reconstruct.begin import check_maps, init
+from helixlab.reconstruct.begin import check_given, init
 from helixlab.reconstruct.checkpoint import state_from_arrays, state_to_arrays
 from helixlab.reconstruct.control import Control, StopRequested
 from helixlab.reconstruct.events import Event, IterationEvent, Message, RunEnded, SettingsEdited
 from helixlab.reconstruct.held_out import with_held_out
+from helixlab.reconstruct.masking import FilamentMask
 from helixlab.reconstruct.poses import Poses
 from helixlab.reconstruct.prepare import PreparedParticles, prepare_particles
 from helixlab.reconstruct.results import write_results
@@ -140,7 +141,8 @@ class _Run:
     stack: ParticleStack
     prepared: PreparedParticles
     settings: RefinementSettings
-    maps: Mapping[str, Volume | None]
+    volume: Volume | None
+    mask: FilamentMask | None
     state: RefinementState | None
     """None before the first iteration."""
     last: IterationEvent | None
@@ -160,7 +162,7 @@ class _Run:
 
     def iterate(self) -> IterationEvent:
         start = time.perf_counter()
-        before = self.state or init(self.prepared, self.settings, **self.maps)
+        before = self.state or init(self.prepared, self.settings, volume=self.volume, mask=self.mask)
         start_s = time.perf_counter() - start
         state, info = step(self.prepared, before, self.settings)
         if self.state is None:
@@ -248,7 +250,7 @@ def _prepared(
     # A run that resumes before its first iteration reads the folder's copies, and so does this one.
     names = {"volume": "initial_model", "mask": "mask"}
     given = {key: maps.get(name) if folder is None else folder.given(name) for key, name in names.items()}
-    check_maps(prepared, settings, **given)
+    mask = check_given(prepared, settings, **given)
     state, opening = None, list[Event]()
     if saved is not None:
         arrays = saved.arrays()
@@ -263,7 +265,7 @@ def _prepared(
     if changes:
         opening.append(SettingsEdited(iteration=n_done + 1, changes=changes))
     last = None if saved is None else saved.event
-    return _Run(folder, usable, prepared, settings, given, state, last, tuple(opening))
+    return _Run(folder, usable, prepared, settings, given["volume"], mask, state, last, tuple(opening))
 
 
 def refined_table(stack: ParticleStack, particles: PreparedParticles, poses: Poses) -> ParticleStack:

@@ -19,7 +19,7 @@ from helixlab.geometry import Volume
 from helixlab.reconstruct.expectation import align_images
 from helixlab.reconstruct.grid_search import SearchRange
 from helixlab.reconstruct.initial_model import initial_model
-from helixlab.reconstruct.masking import dynamic_mask
+from helixlab.reconstruct.masking import FilamentMask, dynamic_mask
 from helixlab.reconstruct.maximisation import accumulate, half_map, mean_map, symmetrised
 from helixlab.reconstruct.poses import Poses
 from helixlab.reconstruct.prepare import PreparedParticles, narrowed
@@ -71,6 +71,7 @@ def find_start(
     order: int,
     resolution_A: float,
     model_res_A: float,
+    mask: FilamentMask | None = None,
 ) -> Start:
     """Pairs of chains from random azimuths, until two chains agree or the settings' number is reached.
 
@@ -85,14 +86,15 @@ def find_start(
         To which images are looked at.
     model_res_A : float
         To which the model is low-passed in the end.
+    mask : FilamentMask, optional
+        Says how wide the filament is; by default the average at random azimuths does.
     """
     coarse, rng = narrowed(particles, resolution_A), np.random.default_rng(settings.seed)
-    first = mean_map(initial_model(coarse, settings, noise_power, order=order))
-    mask = dynamic_mask(first, settings)
-    ranges = search_range(coarse, settings, settings.symmetry, mask.outer_radius_A)
+    found = dynamic_mask(mean_map(initial_model(coarse, settings, noise_power, order=order)), settings)
+    ranges = search_range(coarse, settings, settings.symmetry, (mask or found).outer_radius_A)
     rise_A = settings.symmetry.rise_A if settings.symmetry else 2 * ranges.along_A
     rows = [_some_filaments(coarse, half, settings.n_initial_images // 2, rng) for half in (1, 2)]
-    seen = _Seen(coarse, settings, noise_power, ranges, order, mask.mask, (rows[0], rows[1]))
+    seen = _Seen(coarse, settings, noise_power, ranges, order, found.mask, (rows[0], rows[1]))
     chains: list[_Chain] = []
     agreement, has_agreed = np.zeros((0, 0)), np.zeros((0, 0), bool)
     for chains in seen.growing_chains(settings.n_initial_models):

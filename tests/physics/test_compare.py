@@ -30,7 +30,7 @@ WRONG = {
 @pytest.fixture(scope="module")
 def segments(tmp_path_factory: pytest.TempPathFactory) -> ParticleStack:
     few = ParticleSettings(
-        n_filaments=16,
+        n_filaments=24,
         segments_per_filament=10,
         box_px=48,
         pixel_size_A=4.0,
