@@ -67,7 +67,7 @@ def backproject(
         From :func:`empty_accumulator` or an earlier call; its memory is used for the result. Where images are spread
         over D devices it has D parts, shape (D, z, z, x, 3), spread alike; their sum is the accumulator.
     x, ctf : float32 arrays, shapes (n, 2, f) and (n, f)
-        From :func:`helixlab.kernels.bands.whiten`, moved by their shifts.
+        Divided by their noise's amplitude, moved by their shifts.
     matrices : float32 array, shape (n, 3, 3)
         From :func:`helixlab.kernels.project.pose_matrices`.
     band : Band

@@ -215,22 +215,6 @@ def flip_bands(x: Float[Array, "n 2 f"]) -> Float[Array, "n 2 f"]:
     return x * jnp.array([[1.0], [-1.0]], x.dtype)
 
 
-def whiten(
-    x: Float[Array, "n 2 f"], ctf: Float[Array, "n f"], noise_power: Float[Array, "#n s"], band: Band
-) -> tuple[Float[Array, "n 2 f"], Float[Array, "n f"]]:
-    """Images and CTFs divided by the noise's amplitude: all that follows sees noise with E|X|² = 1.
-
-    Parameters
-    ----------
-    x, ctf : float32 arrays, shapes (n, 2, f) and (n, f)
-    noise_power : float32 array, shape (n, s) or (1, s)
-        E|noise|² of each image at the shells 0, 1, …, at least to the band's last; > 0.
-    band : Band
-    """
-    gain = jax.lax.rsqrt(noise_power)[:, band.shell]
-    return x * gain[:, None], ctf * gain
-
-
 @partial(jax.jit, static_argnames="box")
 def band_images(x: Float[Array, "n 2 f"], band: Band, *, box: int) -> Float[Array, "n b b"]:
     """Real images of ``box`` pixels whose transforms are ``x`` in the band and zero elsewhere."""

@@ -59,7 +59,7 @@ def score_grid(
     Parameters
     ----------
     x, ctf : float32 arrays, shapes (n, 2, f) and (n, f)
-        Whitened (:func:`helixlab.kernels.bands.whiten`).
+        Images in their frames and their CTFs, both divided by the noise's amplitude.
     references : float32 array, shape (o, 2, f)
         Slices (:func:`helixlab.kernels.project.slices`).
     shifts_px : float32 array, shape (s, 2)

@@ -1,5 +1,6 @@
 """Where the images' transforms lie, how much memory is free, and batches over devices."""
 
+import dataclasses
 import tempfile
 from pathlib import Path
 
@@ -61,12 +62,31 @@ def test_transforms_stay_in_memory_where_a_quarter_of_it_holds_them(monkeypatch,
     assert isinstance(new_band_store(10, 8, tmp_path), FileBands)
 
 
-def test_neither_the_store_nor_the_batches_change_what_is_made_of_images(monkeypatch, tmp_path):
+@pytest.fixture(scope="module")
+def stack(tmp_path_factory):
     few = ParticleSettings(
         n_filaments=4, segments_per_filament=9, box_px=32, pixel_size_A=5.0, optics=(OpticsSettings(snr=0.1),)
     )
-    made = simulate_particles("builtin", HelicalSymmetry(-101.1, 5.13), tmp_path, few)
-    stack = read_particles(made.files["star"])
+    folder = tmp_path_factory.mktemp("segments")
+    made = simulate_particles("builtin", HelicalSymmetry(-101.1, 5.13), folder, few)
+    return read_particles(made.files["star"])
+
+
+def test_whitened_images_have_the_power_that_their_mask_leaves(stack):
+    rows = np.arange(len(stack))
+    whole = dataclasses.replace(prepare_particles(stack, SETTINGS), optics_group=rows % 2)
+    x, ctf, band = whole.whitened(rows, image_power(whole), whole.last_shell)
+    _, plain, _ = whole.whitened(rows, np.ones((2, whole.last_shell + 1)), whole.last_shell)
+    for group in (0, 1):
+        power = np.sum(np.asarray(x)[group::2] ** 2, axis=1).mean(axis=0)
+        of_shell = np.bincount(band.shell, power)[1:] / np.bincount(band.shell)[1:]
+        # Sums of 18 images, in float32.
+        assert of_shell == pytest.approx(np.full(whole.last_shell, whole.mask_power), rel=1e-5)
+    gain = image_power(whole)[rows % 2][:, np.asarray(band.shell)] ** -0.5
+    assert np.allclose(ctf, plain * gain, rtol=1e-5)
+
+
+def test_neither_the_store_nor_the_batches_change_what_is_made_of_images(stack, monkeypatch, tmp_path):
     whole = prepare_particles(stack, SETTINGS)
     monkeypatch.setattr(band_store, "free_memory_bytes", lambda: 0)
     parts = prepare_particles(stack, SETTINGS.replaced(batch_size=5), scratch_dir=tmp_path)

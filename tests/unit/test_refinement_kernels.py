@@ -7,7 +7,7 @@ import pytest
 from helixlab.errors import HelixLabError
 from helixlab.geometry import Volume
 from helixlab.kernels._chunked import blocks, map_rows
-from helixlab.kernels.bands import frequency_band, largest_radius, normalise_images, whiten
+from helixlab.kernels.bands import frequency_band, largest_radius, normalise_images
 from helixlab.kernels.project import project_volume
 
 
@@ -63,16 +63,3 @@ def test_images_without_background_are_refused():
     noise[1] = 4.0
     with pytest.raises(HelixLabError, match="first: number 2"):
         normalise_images(jnp.asarray(noise), 5.0)
-
-
-def test_whitened_noise_has_power_one():
-    rng, band = np.random.default_rng(2), frequency_band(32, 12)
-    power = np.linspace(4.0, 0.25, 13)[None]
-    x = rng.normal(size=(200, 2, len(band.k))) * np.sqrt(power[0, band.shell] / 2)
-    ones = jnp.ones((200, len(band.k)))
-    white, ctf = whiten(jnp.asarray(x, jnp.float32), ones, jnp.asarray(power, jnp.float32), band)
-    found = np.asarray(white**2).sum(axis=1).mean(axis=0)
-    of_shell = np.bincount(band.shell, found)[1:] / np.bincount(band.shell)[1:]
-    # The mean of 200 times some exponential variables; the smallest shell has 4.
-    assert np.allclose(of_shell, 1, atol=4 / np.sqrt(200 * 4))
-    assert np.allclose(ctf[0], power[0, band.shell] ** -0.5)
