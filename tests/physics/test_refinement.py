@@ -16,7 +16,7 @@ from helixlab.kernels.masks import spherical_mask
 from helixlab.kernels.project import reference_transform, slices
 from helixlab.reconstruct import RefinementSettings
 from helixlab.reconstruct.band_store import MemoryBands
-from helixlab.reconstruct.begin import init
+from helixlab.reconstruct.begin import check_given
 from helixlab.reconstruct.events import IterationEvent, RunEnded
 from helixlab.reconstruct.expectation import align_images
 from helixlab.reconstruct.grid_search import SearchRange
@@ -230,4 +230,4 @@ def _true_poses(truth: ParticleStack, particles: PreparedParticles) -> Poses:
 def test_a_model_of_another_pixel_size_is_refused(prepared: PreparedParticles) -> None:
     model = Volume(np.zeros((48, 48, 48), np.float32), 9.0)
     with pytest.raises(HelixLabError, match="volume: found 9 Å per voxel for images of 4 Å"):
-        init(prepared, SETTINGS, volume=model)
+        check_given(prepared, SETTINGS, volume=model, mask=None)
