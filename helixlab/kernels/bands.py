@@ -210,9 +210,11 @@ def shift_bands(x: Float[Array, "n 2 f"], shift_px: Float[ArrayLike, "n 2"], ban
     return rotate_pairs(x, cos, sin)
 
 
-def flip_bands(x: Float[Array, "n 2 f"]) -> Float[Array, "n 2 f"]:
-    """Images turned by 180°: the other polarity. Their shifts change sign."""
-    return x * jnp.array([[1.0], [-1.0]], x.dtype)
+@jax.jit
+def flip_bands(x: Float[Array, "n 2 f"], is_flipped: Bool[ArrayLike, "n"] | bool = True) -> Float[Array, "n 2 f"]:
+    """Images turned by 180°, all or some: the other polarity. Their shifts change sign."""
+    sign = jnp.where(jnp.asarray(is_flipped), -1.0, 1.0).astype(x.dtype)
+    return x.at[:, 1].multiply(sign[..., None])
 
 
 @partial(jax.jit, static_argnames="box")

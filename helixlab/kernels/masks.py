@@ -106,6 +106,7 @@ def cylindrical_mask(
     return _cylindrical_mask(tuple(shape), *(jnp.asarray(length, jnp.float32) for length in lengths))
 
 
+@jax.jit
 def soft_step(distance: Float[ArrayLike, "*shape"], edge: Float[ArrayLike, ""] | float) -> Float[Array, "*shape"]:
     """1 at distance ≤ 0 (inside), 0 from ``edge`` on, raised cosine between."""
     t = jnp.clip(jnp.asarray(distance, jnp.float32) / jnp.maximum(edge, 1e-6), 0.0, 1.0)

@@ -11,7 +11,6 @@ evidence, divided by how many segments see the same stretch, whose noise counts 
 from dataclasses import dataclass
 from typing import NamedTuple
 
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
@@ -182,7 +181,7 @@ def _climb(
     poses, scores = [], []
     for at, is_valid in particles.batches(len(found.image), shell, most=_BATCH, varies=True):
         x, ctf, band = particles.whitened(rows[found.image[at]], noise_power, shell)
-        x = jnp.where(spread(found.flip[at] == 1)[:, None, None], flip_bands(x), x)
+        x = flip_bands(x, spread(found.flip[at] == 1))
         refined = refine_poses(
             transform, x, ctf, found.pose[at], band, prior_mean=mean, prior_precision=precision, n_steps=_STEPS
         )

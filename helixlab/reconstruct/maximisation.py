@@ -13,7 +13,8 @@ from helixlab.kernels.backproject import average_operators, backproject, empty_a
 from helixlab.kernels.bands import flip_bands, shift_bands
 from helixlab.kernels.reconstruct import inverse_signal_power, mean_weights, reconstruct_volume
 from helixlab.kernels.symmetrize import impose_symmetry
-from helixlab.reconstruct.devices import spread, summed_over_devices, zeros_by_device
+from helixlab.reconstruct.devices import on_all, spread, summed_over_devices, zeros_by_device
+from helixlab.reconstruct.levelling import levelling_gain, mean_level, restored
 from helixlab.reconstruct.poses import Poses
 from helixlab.reconstruct.prepare import PreparedParticles
 
@@ -46,13 +47,15 @@ def accumulate(
     """
     accumulator = zeros_by_device(empty_accumulator(particles.last_shell))
     matrices = poses.matrices
+    level = jnp.asarray(mean_level(particles, poses.image, noise_power), jnp.float32)
+    gain = on_all(levelling_gain(level, particles.band.k))
     for at, is_valid in particles.batches(len(poses), particles.last_shell, most=_BATCH, varies=True):
         x, ctf, band = particles.whitened(poses.image[at], noise_power, particles.last_shell)
-        x = jnp.where(spread(poses.is_flipped[at])[:, None, None], flip_bands(x), x)
+        x = flip_bands(x, spread(poses.is_flipped[at]))
         x = shift_bands(x, spread(poses.shift_px[at].astype(np.float32)), band)
         weight = spread((poses.weight[at] * is_valid).astype(np.float32))
-        accumulator = backproject(accumulator, x, ctf, spread(matrices[at]), band, weight=weight)
-    return with_mates(summed_over_devices(accumulator))
+        accumulator = backproject(accumulator, x * gain, ctf * gain, spread(matrices[at]), band, weight=weight)
+    return restored(with_mates(summed_over_devices(accumulator)), level)
 
 
 def symmetrised(

@@ -99,7 +99,7 @@ def _residual(
     band: Band,
 ) -> Float[Array, "g f"]:
     """Sums over the images of each group."""
-    x = jnp.where(is_flipped[:, None, None], flip_bands(x), x)
+    x = flip_bands(x, is_flipped)
     left = jnp.sum((shift_bands(x, shift_px, band) - ctf[:, None] * seen) ** 2, axis=1)
     return jnp.matmul(is_of_group.T.astype(jnp.float32), left, precision="highest")
 
