@@ -27,6 +27,7 @@ from helixlab.reconstruct.masking import FilamentMask
 from helixlab.reconstruct.poses import Poses
 from helixlab.reconstruct.prepare import PreparedParticles, prepare_particles
 from helixlab.reconstruct.results import write_results
+from helixlab.reconstruct.rivals import with_rival
 from helixlab.reconstruct.run_directory import RunDirectory
 from helixlab.reconstruct.settings import RefinementSettings
 from helixlab.reconstruct.state import RefinementState
@@ -170,6 +171,7 @@ class _Run:
         event = iteration_event(self.prepared, state, info, self.settings)
         if terminate(self.prepared, state, self.settings) is not None:
             event = with_held_out(event, self.prepared, state, self.settings)
+            event = with_rival(event, self.prepared, state, self.settings)
         if self.folder is not None:
             arrays = state_to_arrays(state)
             batch_bytes = np.asarray(self.prepared.batch_bytes)

@@ -16,12 +16,13 @@ from helixlab.reconstruct import RefinementSettings
 from helixlab.reconstruct.begin import init
 from helixlab.reconstruct.events import IterationEvent
 from helixlab.reconstruct.expectation import align_images
+from helixlab.reconstruct.iterate import refine
 from helixlab.reconstruct.poses import Poses, joined_poses
 from helixlab.reconstruct.prepare import PreparedParticles, prepare_particles
 from helixlab.reconstruct.rivals import best_rival, carried, rivals_of, with_rival
 from helixlab.reconstruct.state import RefinementState, search_range
 from helixlab.reconstruct.symmetry_update import SymmetryEstimate, update_symmetry
-from helixlab.simulate import OpticsSettings, ParticleSettings, simulate_helix, simulate_particles
+from helixlab.simulate import OpticsSettings, ParticleSettings, SimulatedParticles, simulate_helix, simulate_particles
 
 TRUTH = HelicalSymmetry(-101.1, 5.13)
 SETTINGS = RefinementSettings(twist_deg=-101.1, rise_A=5.13)
@@ -74,31 +75,34 @@ def test_an_image_of_a_helix_is_one_of_its_rival_from_elsewhere() -> None:
 
 
 @pytest.fixture(scope="module")
-def particles(tmp_path_factory: pytest.TempPathFactory) -> tuple[PreparedParticles, Volume]:
+def simulated(tmp_path_factory: pytest.TempPathFactory) -> SimulatedParticles:
     few = ParticleSettings(
         n_filaments=24,
         segments_per_filament=10,
         box_px=48,
         pixel_size_A=4.0,
         inter_box_distance_A=30.0,
-        optics=(OpticsSettings(snr=0.1),),
+        optics=(OpticsSettings(snr=0.3),),
         seed=3,
     )
-    made = simulate_particles("builtin", TRUTH, tmp_path_factory.mktemp("segments"), few)
-    scaled = made.reference.with_data(made.reference.data * made.signal_scale[0])
-    return prepare_particles(read_particles(made.files["star"]), SETTINGS), scaled
+    return simulate_particles("builtin", TRUTH, tmp_path_factory.mktemp("segments"), few)
 
 
 @pytest.fixture(scope="module")
-def ended(particles: tuple[PreparedParticles, Volume]) -> RefinementState:
+def particles(simulated: SimulatedParticles) -> PreparedParticles:
+    return prepare_particles(read_particles(simulated.files["star"]), SETTINGS)
+
+
+@pytest.fixture(scope="module")
+def ended(particles: PreparedParticles, simulated: SimulatedParticles) -> RefinementState:
     """As a run under the true symmetry ends."""
-    prepared, reference = particles
-    state = init(prepared, SETTINGS, volume=reference)
-    ranges = search_range(prepared, SETTINGS, TRUTH, state.mask.outer_radius_A)
+    reference = simulated.reference.with_data(simulated.reference.data * simulated.signal_scale[0])
+    state = init(particles, SETTINGS, volume=reference)
+    ranges = search_range(particles, SETTINGS, TRUTH, state.mask.outer_radius_A)
     halves = [
         align_images(
-            prepared,
-            prepared.rows_of(half),
+            particles,
+            particles.rows_of(half),
             jnp.asarray(reference.data),
             state.noise_power,
             ranges,
@@ -109,25 +113,32 @@ def ended(particles: tuple[PreparedParticles, Volume]) -> RefinementState:
     return replace(state, poses=joined_poses(halves))
 
 
-def test_the_true_symmetry_has_no_better_rival(
-    particles: tuple[PreparedParticles, Volume], ended: RefinementState
-) -> None:
-    assert best_rival(particles[0], ended, SETTINGS) is None
+def test_the_true_symmetry_has_no_better_rival(particles: PreparedParticles, ended: RefinementState) -> None:
+    assert best_rival(particles, ended, SETTINGS) is None
 
 
 def test_a_wrong_symmetry_of_the_same_layer_lines_is_doubted(
-    particles: tuple[PreparedParticles, Volume], ended: RefinementState
+    particles: PreparedParticles, ended: RefinementState
 ) -> None:
-    prepared, _ = particles
     # 4.44 units in a turn instead of 3.56, the poses where they explain the images.
     wrong = next(r for r in rivals_of(TRUTH, 42.0, 12.0) if abs(r.symmetry.rise_A - 4.115) < 0.01)
     assert ended.poses is not None
-    poses = carried(ended.poses.best, wrong, prepared.pixel_size_A)
+    poses = carried(ended.poses.best, wrong, particles.pixel_size_A)
     state = replace(ended, estimate=SymmetryEstimate(wrong.symmetry), poses=poses)
-    told = with_rival(IterationEvent(iteration=1, resolution_A=8.0), prepared, state, SETTINGS)
+    told = with_rival(IterationEvent(iteration=1, resolution_A=8.0), particles, state, SETTINGS)
     assert len(told.warnings) == 1
-    assert "doubted: twist -101.1" in told.warnings[0]
+    assert "doubted: another one (twist -101.1" in told.warnings[0]
     assert "helixlab compare" in told.warnings[0]
+
+
+def test_a_run_under_a_wrong_symmetry_of_the_same_layer_lines_ends_with_the_doubt(
+    simulated: SimulatedParticles,
+) -> None:
+    # One subunit more in a turn of the same pitch: the search of both moves it to 4.44 in a turn.
+    wrong = SETTINGS.replaced(twist_deg=-78.93, rise_A=4.005, n_initial_models=1, max_iterations=2)
+    *_, last, _ended = refine(read_particles(simulated.files["star"]), wrong)
+    assert isinstance(last, IterationEvent)
+    assert any("doubted: another one (twist -101." in warning for warning in last.warnings)
 
 
 # --- half maps before a symmetry is imposed -----------------------------------------------------
