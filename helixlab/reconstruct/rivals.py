@@ -19,13 +19,13 @@ from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Float
+from jaxtyping import Array, Float
 
 from helixlab.geometry import HelicalSymmetry, Volume, wrap_deg
 from helixlab.geometry.lattice import layer_lines
 from helixlab.kernels.masks import cylindrical_mask
 from helixlab.reconstruct.events import IterationEvent
-from helixlab.reconstruct.expectation import climb
+from helixlab.reconstruct.expectation import Alignment, climb
 from helixlab.reconstruct.grid_search import SearchRange
 from helixlab.reconstruct.held_out import HeldOutScores, Mean
 from helixlab.reconstruct.masking import dynamic_mask
@@ -38,6 +38,8 @@ from helixlab.reconstruct.settings import RefinementSettings
 from helixlab.reconstruct.spacing import max_symmetry_order
 from helixlab.reconstruct.state import RefinementState, search_range
 from helixlab.reconstruct.verdicts import N_SE
+
+_Map = Float[Array, "n n n"]
 
 _COUNT = 4
 """Rivals that are tried: those whose lines are most alike."""
@@ -95,8 +97,8 @@ def with_rival(
     hypotheses = ",".join(f"{s.twist_deg:.2f}/{s.rise_A:.3f}/{s.point_group}" for s in (symmetry, better))
     warning = (
         f"The imposed symmetry is doubted: another one ({better}), whose layer lines lie at the same heights, explains "
-        f"held-out segments better, by {gain} of log-likelihood each. Refine with that one, and compare both (helixlab "
-        f'compare --hypotheses="{hypotheses}").'
+        f"held-out segments better, by {gain} of log-likelihood each. Compare both (helixlab compare "
+        f'--hypotheses="{hypotheses}"), and refine with the better one.'
     )
     return event.model_copy(update={"warnings": (*event.warnings, warning)})
 
@@ -137,11 +139,17 @@ def best_rival(
     poses = state.poses.best
     poses = replace(poses, shift_px=poses.shift_px * (particles.pixel_size_A / coarse.pixel_size_A))
     seen = _Seen.of(coarse, settings, image_power(coarse), [imposed, *(r.symmetry for r in rivals)], radius_A)
-    scores = seen.scores(imposed, poses)
-    gains = [seen.scores(r.symmetry, carried(poses, r, coarse.pixel_size_A)).less(scores) for r in rivals]
-    rival, gain = max(zip(rivals, gains, strict=True), key=lambda pair: pair[1].value)
-    is_better = gain.value > N_SE * gain.se and gain.value > _LEAST_GAIN * abs(scores.mean.value)
-    return (rival, gain) if is_better else None
+    views = [(imposed, poses), *((r.symmetry, carried(poses, r, coarse.pixel_size_A)) for r in rivals)]
+    own, *others = (seen.scores(*view) for view in views)
+    gains = [scores.less(own) for scores in others]
+    best = max(range(len(rivals)), key=lambda n: gains[n].value)
+    if gains[best].value < -N_SE * gains[best].se:
+        return None
+    # Poses that were carried over are not quite those that its own map gives.
+    own, other = (seen.scores(symmetry, seen.climbed(symmetry, view)) for symmetry, view in (views[0], views[1 + best]))
+    gain = other.less(own)
+    is_better = gain.value > N_SE * gain.se and gain.value > _LEAST_GAIN * abs(own.mean.value)
+    return (rivals[best], gain) if is_better else None
 
 
 def rivals_of(symmetry: HelicalSymmetry, radius_A: float, resolution_A: float) -> list[Rival]:
@@ -236,34 +244,45 @@ class _Seen:
         return cls(particles, settings, noise_power, ranges, np.asarray(mask))
 
     def scores(self, symmetry: HelicalSymmetry, poses: Poses) -> HeldOutScores:
-        """Of every segment on the other half-set's map, after its own has corrected its pose."""
-        poses, _ = self._climbed(symmetry, poses, is_held_out=False)
-        _, score = self._climbed(symmetry, poses, is_held_out=True)
+        """Of every segment, at its nearest maximum on the other half-set's map."""
+        one, two = self._maps(symmetry, poses)
+        found = self._found(poses, (two, one))
+        score = np.zeros(len(self.particles))
+        for alignment in found:
+            score[alignment.poses.image] = alignment.log_posterior
         rows = np.flatnonzero(self.particles.half_set)
         return HeldOutScores(score[rows], self.particles.filament[rows])
 
-    def _climbed(
-        self, symmetry: HelicalSymmetry, poses: Poses, *, is_held_out: bool
-    ) -> tuple[Poses, Float[np.ndarray, "n"]]:
-        particles = self.particles
-        halves = [poses.select(particles.half_set[poses.image] == half) for half in (1, 2)]
-        maps = [self._map(symmetry, half) for half in halves]
-        shell, score, climbed = particles.last_shell, np.zeros(len(particles)), []
-        for half, reference in zip(halves, maps[::-1] if is_held_out else maps, strict=True):
-            found = climb(particles, half, jnp.asarray(reference), self.noise_power, self.ranges, shell=shell)
-            score[half.image] = found.log_posterior
-            climbed.append(found.poses)
-        both = joined_poses(climbed)
-        return both.within_one_unit(symmetry, particles.pixel_size_A), score
+    def climbed(self, symmetry: HelicalSymmetry, poses: Poses) -> Poses:
+        """The poses at their nearest maxima on their own half-set's map."""
+        found = self._found(poses, self._maps(symmetry, poses))
+        return joined_poses([alignment.poses for alignment in found]).within_one_unit(
+            symmetry, self.particles.pixel_size_A
+        )
 
-    def _map(self, symmetry: HelicalSymmetry, poses: Poses) -> Float[np.ndarray, "n n n"]:
+    def _found(self, poses: Poses, maps: tuple[_Map, _Map]) -> list[Alignment]:
+        shell, parts = self.particles.last_shell, self._halves(poses)
+        return [
+            climb(self.particles, part, reference, self.noise_power, self.ranges, shell=shell)
+            for part, reference in zip(parts, maps, strict=True)
+        ]
+
+    def _halves(self, poses: Poses) -> list[Poses]:
+        return [poses.select(self.particles.half_set[poses.image] == half) for half in (1, 2)]
+
+    def _maps(self, symmetry: HelicalSymmetry, poses: Poses) -> tuple[_Map, _Map]:
+        one, two = (self._map(symmetry, part) for part in self._halves(poses))
+        return one, two
+
+    def _map(self, symmetry: HelicalSymmetry, poses: Poses) -> _Map:
         particles, settings = self.particles, self.settings
         order = settings.max_symmetry_order or max_symmetry_order(particles.inter_box_distance_A, symmetry.rise_A)
         total = accumulate(particles, poses, self.noise_power)
         total = symmetrised(total, symmetry, symmetry.point_group, order=order, box_A=particles.box_A)
         fsc = np.full(particles.last_shell + 1, _TRUST)
         made = Volume(half_map(total, fsc, box_px=particles.box_px), particles.pixel_size_A)
-        return symmetrised_in_real_space(made, symmetry, self.ranges.radius_A).data * self.mask
+        made = symmetrised_in_real_space(made, symmetry, self.ranges.radius_A)
+        return jnp.asarray(made.data * self.mask)
 
 
 def _is_near(symmetry: HelicalSymmetry, other: HelicalSymmetry) -> bool:
