@@ -121,7 +121,8 @@ def best_rival(
         The rival, and its log-likelihood per segment less that of the imposed symmetry, of segments on the map of the
         other half-set, paired by filament.
     """
-    if state.symmetry is None or state.poses is None:
+    # Where polarities may be mixed, poses say nothing of symmetries, and the run has been doubted before.
+    if state.symmetry is None or state.poses is None or state.start_warning:
         return None
     # A static mask may be wide, and what tells rivals apart is where no density lies.
     filament = dynamic_mask(mean_map(state.half_maps), settings)

@@ -129,6 +129,8 @@ def test_a_wrong_symmetry_of_the_same_layer_lines_is_doubted(
     assert len(told.warnings) == 1
     assert "doubted: another one (twist -101.1" in told.warnings[0]
     assert "helixlab compare" in told.warnings[0]
+    # A start that is doubted itself leaves poses that tell nothing of it.
+    assert best_rival(particles, replace(state, start_warning="No two models agree."), SETTINGS) is None
 
 
 def test_a_run_under_a_wrong_symmetry_of_the_same_layer_lines_ends_with_the_doubt(
