@@ -45,9 +45,9 @@ _COUNT = 4
 """Rivals that are tried: those whose lines are most alike."""
 
 _LEAST_GAIN = 0.01
-"""Part of its log-likelihood by which a better symmetry is better at least: where density may lie anywhere, rivals came
-to 0.9% more than a true one. Within the filament's own radius they came to 1 to 10% less, and true symmetries to 1.5 to
-7% more than wrong ones."""
+"""Part of its log-likelihood by which a better symmetry is better at least. Pairs whose orders differ by little are
+hardly told apart: a true symmetry's best rival came to between 10% less and 0.6% more, to 0.9% more where density might
+lie anywhere. True symmetries came to 1.5 to 7% more than wrong ones."""
 
 _TRUST = 0.9
 """FSC that maps are filtered by, up to the resolution: the halves' own says little where they share their poses."""
