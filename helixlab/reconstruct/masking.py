@@ -21,6 +21,10 @@ from helixlab.reconstruct.settings import RefinementSettings
 _PROFILE_RES_A = 20.0
 """To which a map is low-passed before its surface is looked for."""
 
+_LEAST_PART = 0.02
+"""Of a cylinder that has to reach the threshold: single peaks of noise, without symmetry a third as high as the map,
+would widen the mask from iteration to iteration."""
+
 
 @dataclass(frozen=True, eq=False)
 class FilamentMask:
@@ -89,7 +93,8 @@ def _outer_radius_px(volume: Volume, threshold: float) -> float:
 
 
 def _radius_px(density: Float[np.ndarray, "z y x"], threshold: float) -> float:
-    """Largest distance from the axis at which a map reaches this part of its largest value."""
+    """Largest distance from the axis at which enough of a map reaches this part of its largest value."""
     y, x = (axis_coordinates(n) for n in density.shape[1:])
-    reaches = density.max(axis=0) >= threshold * density.max()
-    return float(np.hypot(y[:, None], x)[reaches].max())
+    ring = np.rint(np.hypot(y[:, None], x)).astype(int).ravel()
+    part = np.mean(density >= threshold * density.max(), axis=0).ravel()
+    return float(np.flatnonzero(np.bincount(ring, part) >= _LEAST_PART * np.bincount(ring)).max())
