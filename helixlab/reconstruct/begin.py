@@ -24,6 +24,9 @@ from helixlab.reconstruct.symmetry_update import SymmetryEstimate
 _HOPE = 0.9
 """FSC of the first references, which were low-passed instead of compared."""
 
+_KNOWN_A = 20.0
+"""To which an initial model is taken for known where no symmetry is imposed."""
+
 _NO_TWO_AGREE = (
     "Of {} pairs of initial models from random azimuths no two agreed (highest correlation {:.2f}): polarities may be "
     "mixed. Compare runs with other seeds, allow more initial models, give one, or doubt the symmetry."
@@ -80,7 +83,7 @@ def init(
     noise, order = image_power(particles), symmetry_order(particles, settings)
     known_A, resolution_A, warning = settings.initial_lowpass_res_A, np.inf, ""
     if volume is None and not settings.use_cylindrical_model and settings.n_initial_models > 0:
-        known_A = first_shared_res_A(settings)
+        known_A = max(first_shared_res_A(settings), _KNOWN_A if settings.symmetry is None else GRID_RES_A)
         start = find_start(
             particles, settings, noise, order=order, resolution_A=GRID_RES_A, model_res_A=known_A, mask=mask
         )

@@ -38,7 +38,14 @@ from helixlab.reconstruct.prepare import PreparedParticles, narrowed, prepare_pa
 from helixlab.reconstruct.settings import RefinementSettings
 from helixlab.reconstruct.state import RefinementState, search_range, symmetry_order
 from helixlab.reconstruct.step import step
-from helixlab.reconstruct.verdicts import HypothesisComparison, Kind, ScoredMaps, compare_scores
+from helixlab.reconstruct.verdicts import (
+    LEAST_RISES,
+    LEAST_SHELLS,
+    HypothesisComparison,
+    Kind,
+    ScoredMaps,
+    compare_scores,
+)
 
 Progress = Callable[[str, float], None]
 
@@ -53,12 +60,6 @@ _SETTLED = 0.99
 
 _LEAST_FILAMENTS = 4
 """Two for each half-set."""
-
-_LEAST_RISES = 3
-"""Rises that a box must hold: fewer copies say nothing of a symmetry."""
-
-_LEAST_SHELLS = 4
-"""Fewer make a map of less than nine voxels, in which no symmetry can be imposed."""
 
 _TURN_DEG = 6.0
 """Step of the azimuthal average: at the rim of a filament 100 Å wide 5 Å, within the resolution."""
@@ -119,9 +120,8 @@ def compare_hypotheses(
     stack = particles if isinstance(particles, ParticleStack) else read_particles(particles)
     _check(stack, hypotheses, resolution_A, settings)
     report("Reading images", 0.0)
-    whole = _prepared(stack, settings)
-    prepared = narrowed(whole, resolution_A)
-    noise_power = image_power(whole)[:, : prepared.last_shell + 1]
+    prepared = narrowed(_prepared(stack, settings), resolution_A)
+    noise_power = image_power(prepared)
     _check_prepared(prepared, hypotheses, resolution_A)
     plain = _plain(settings, hypotheses, resolution_A)
     candidates: list[HelicalSymmetry | None] = [None, *_distinct(hypotheses)]
@@ -175,10 +175,10 @@ def _prepared(stack: ParticleStack, settings: RefinementSettings) -> PreparedPar
 
 
 def _check_prepared(particles: PreparedParticles, hypotheses: Sequence[HelicalSymmetry], resolution_A: float) -> None:
-    if particles.last_shell < _LEAST_SHELLS:
+    if particles.last_shell < LEAST_SHELLS:
         raise HelixLabError(
             f"resolution_A: found {resolution_A:g}; in a box of {particles.box_A:.0f} Å it must be at most "
-            f"{particles.box_A / _LEAST_SHELLS:.0f}. Give a smaller number."
+            f"{particles.box_A / LEAST_SHELLS:.0f}. Give a smaller number."
         )
     for half in (1, 2):
         count = len(np.unique(particles.filament[particles.rows_of(half)]))
@@ -188,9 +188,9 @@ def _check_prepared(particles: PreparedParticles, hypotheses: Sequence[HelicalSy
                 "in each. Give more filaments, or half-sets of more equal size."
             )
     for symmetry in hypotheses:
-        if symmetry.rise_A * _LEAST_RISES > particles.box_A:
+        if symmetry.rise_A * LEAST_RISES > particles.box_A:
             raise HelixLabError(
-                f"hypotheses: {symmetry}: the box of {particles.box_A:.0f} Å holds fewer than {_LEAST_RISES} rises. "
+                f"hypotheses: {symmetry}: the box of {particles.box_A:.0f} Å holds fewer than {LEAST_RISES} rises. "
                 "Cut larger segments, or leave it out."
             )
 
@@ -279,7 +279,7 @@ def _settled(
     """From random azimuths until the reference stays as it is."""
     state = init(particles, settings, mask=mask)
     likeness = 0.0
-    while likeness < _SETTLED and state.iteration < _ITERATIONS:
+    while not likeness >= _SETTLED and state.iteration < _ITERATIONS:
         tell(state.iteration / _ITERATIONS)
         last = state
         state, _ = step(particles, state, settings)

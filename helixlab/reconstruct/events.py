@@ -156,11 +156,9 @@ class IterationEvent(_Value):
     low_resolution_join_A : float
         The halves shared their reference up to this resolution.
     angular_step_deg : float
-        Finest sampling of orientations.
-    mean_pose_change_deg, mean_shift_change_A : float or None
-        Since the last iteration.
+        Of the grid of orientations, from whose peaks poses climb.
     log_likelihood : float
-        Mean per segment, marginalised over poses.
+        Mean per segment of its best pose's log posterior, without the term Σ|X|².
     held_out_log_likelihood, held_out_se : float or None
         Mean per segment on the other half's map, and its standard error over filaments.
     max_probability : float
@@ -179,7 +177,8 @@ class IterationEvent(_Value):
     files : dict
         "map", "half1", "half2", "mask" and what else was saved, relative to the run's folder.
     seconds : dict
-        By phase: "read", "expectation", "maximisation", "symmetry", "fsc", ...
+        By phase: "start" (the initial model), "expectation", "noise", "maximisation", "symmetry", "maps", and at the
+        end "validation".
     warnings : sequence of str
     """
 
@@ -198,8 +197,6 @@ class IterationEvent(_Value):
     is_shift_limited: bool = False
     low_resolution_join_A: Number | None = None
     angular_step_deg: Number | None = None
-    mean_pose_change_deg: Number | None = None
-    mean_shift_change_A: Number | None = None
     log_likelihood: Number | None = None
     held_out_log_likelihood: Number | None = None
     held_out_se: Number | None = None

@@ -26,7 +26,7 @@ from helixlab.reconstruct.devices import on_all
 from helixlab.reconstruct.events import IterationEvent
 from helixlab.reconstruct.grid_search import SearchRange, search_grid
 from helixlab.reconstruct.noise import image_power
-from helixlab.reconstruct.prepare import PreparedParticles
+from helixlab.reconstruct.prepare import PreparedParticles, narrowed
 from helixlab.reconstruct.settings import RefinementSettings
 from helixlab.reconstruct.state import RefinementState, search_range
 
@@ -157,7 +157,7 @@ def with_held_out(
     found = held_out_scores(
         particles,
         state.references,
-        image_power(particles),
+        image_power(narrowed(particles, _EVENT_RES_A)),
         search_range(particles, settings, state.symmetry, state.mask.outer_radius_A),
         shell=particles.shell_of(_EVENT_RES_A),
     ).mean

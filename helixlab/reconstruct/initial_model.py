@@ -50,8 +50,7 @@ def initial_model(
         Low-passed; one map twice, if it is not made from the images.
     """
     rng = np.random.default_rng((settings.seed, number))
-    count = min(settings.n_initial_images, len(particles))
-    chosen = np.sort(rng.permutation(len(particles))[:count])
+    chosen = np.sort(rng.permutation(np.flatnonzero(particles.half_set))[: settings.n_initial_images])
     poses = _random_azimuths(particles, chosen, rng)
     fsc = np.where(
         np.arange(particles.last_shell + 1) <= particles.shell_of(settings.initial_lowpass_res_A), _TRUST, 0.0

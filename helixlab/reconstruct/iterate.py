@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,7 +30,7 @@ from helixlab.reconstruct.results import write_results
 from helixlab.reconstruct.rivals import with_rival
 from helixlab.reconstruct.run_directory import RunDirectory
 from helixlab.reconstruct.settings import RefinementSettings
-from helixlab.reconstruct.state import RefinementState
+from helixlab.reconstruct.state import RefinementState, with_edits
 from helixlab.reconstruct.step import step, terminate
 from helixlab.reconstruct.told import final_values, iteration_event, run_started
 from helixlab.validate import FSCCurve, FSCResult
@@ -116,7 +116,7 @@ def refine(
                 edited = control.between_iterations(run.settings)
                 if changes := edited.changes_from(run.settings):
                     yield run.said(SettingsEdited(iteration=run.n_done + 1, changes=changes))
-                    run.settings = edited
+                    run.edit(edited, changes)
                 yield run.iterate()
             except StopRequested:
                 reason = "stopped"
@@ -161,6 +161,11 @@ class _Run:
             self.folder.append(event)
         return event
 
+    def edit(self, settings: RefinementSettings, changes: Mapping[str, Any]) -> None:
+        self.settings = settings
+        if self.state is not None:
+            self.state = with_edits(self.state, settings, changes)
+
     def iterate(self) -> IterationEvent:
         start = time.perf_counter()
         before = self.state or init(self.prepared, self.settings, volume=self.volume, mask=self.mask)
@@ -170,8 +175,11 @@ class _Run:
             info = replace(info, seconds={"start": round(start_s, 3), **info.seconds})
         event = iteration_event(self.prepared, state, info, self.settings)
         if terminate(self.prepared, state, self.settings) is not None:
+            start = time.perf_counter()
             event = with_held_out(event, self.prepared, state, self.settings)
             event = with_rival(event, self.prepared, state, self.settings)
+            validation_s = round(time.perf_counter() - start, 3)
+            event = event.model_copy(update={"seconds": {**event.seconds, "validation": validation_s}})
         if self.folder is not None:
             arrays = state_to_arrays(state)
             batch_bytes = np.asarray(self.prepared.batch_bytes)
@@ -191,7 +199,7 @@ class _Run:
                 self.folder.path,
                 _volumes(state),
                 refined_table(self.stack, self.prepared, state.poses),
-                _summary(state, reason),
+                {**_summary(state, reason), "warnings": list(self.last.warnings)},
                 FSCResult(curves),
                 curves[0].label,
             )
@@ -256,7 +264,7 @@ def _prepared(
     state, opening = None, list[Event]()
     if saved is not None:
         arrays = saved.arrays()
-        state = state_from_arrays(arrays)
+        state = with_edits(state_from_arrays(arrays), settings, changes)
         # Where less memory is free than before, smaller batches are better than none.
         prepared = replace(prepared, batch_bytes=min(prepared.batch_bytes, int(arrays[_BATCH_BYTES])))
     n_done = 0 if state is None else state.iteration

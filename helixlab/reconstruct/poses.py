@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from helixlab.geometry import HelicalSymmetry
-from helixlab.geometry.pose import euler_to_matrix
+from helixlab.geometry.pose import euler_to_matrix, matrix_to_euler, rotation_vector_to_matrix
 from helixlab.kernels.bands import frame_shifts
 
 
@@ -65,6 +65,27 @@ class Poses:
         shifts = np.asarray(frame_shifts(*(jnp.asarray(a, jnp.float32) for a in (self.shift_px, -frame_deg))))
         return (angles + 180.0) % 360.0 - 180.0, shifts
 
+    def upright(self, sd: Float[np.ndarray, "4"]) -> "Poses":
+        """The same views of the map turned and moved so that poses are nearest to their priors.
+
+        Nothing else holds the axis of a map without symmetry in its place. In each frame it is to lie in the image
+        plane (tilt 90°), at psi 0 and shift 0: a problem of least squares.
+
+        Parameters
+        ----------
+        sd : float array, shape (4,)
+            Spread of tilt and psi in one unit, of shifts along and across in one unit; > 0.
+        """
+        matrices = euler_to_matrix(*self.angles_deg.T)
+        lean = _least_squares(matrices[:, 2, :2], -matrices[:, 2, 2], matrices[:, 1, :2], -matrices[:, 1, 2], sd[:2])
+        move = _least_squares(matrices[:, 0], self.shift_px[:, 0], matrices[:, 1], self.shift_px[:, 1], sd[2:])
+        # The axis now points along (lean, 1).
+        lean *= np.arctan(np.hypot(*lean)) / max(np.hypot(*lean), 1e-12)
+        turn = rotation_vector_to_matrix(np.array([[-lean[1], lean[0], 0.0]]))[0]
+        angles = np.stack(matrix_to_euler(matrices @ turn), axis=1)
+        angles[:, 2] = (angles[:, 2] + 180.0) % 360.0 - 180.0
+        return Poses(self.image, self.is_flipped, angles, self.shift_px - (matrices @ move)[:, :2], self.weight)
+
     def within_one_unit(self, symmetry: HelicalSymmetry, pixel_size_A: float) -> "Poses":
         """The equivalent poses that see the central asymmetric unit: shifts along the axis within ± rise/2.
 
@@ -95,3 +116,15 @@ def joined_poses(parts: list[Poses]) -> Poses:
     """The poses of several sets of images in one list."""
     whole = Poses(*(np.concatenate([getattr(p, name) for p in parts]) for name in Poses.__dataclass_fields__))
     return whole.select(np.lexsort((-whole.weight, whole.image)))
+
+
+def _least_squares(
+    rows1: Float[np.ndarray, "p k"],
+    values1: Float[np.ndarray, "p"],
+    rows2: Float[np.ndarray, "p k"],
+    values2: Float[np.ndarray, "p"],
+    sd: Float[np.ndarray, "2"],
+) -> Float[np.ndarray, "k"]:
+    """The solution of two sets of equations with errors of their own."""
+    rows = np.concatenate([rows1 / sd[0], rows2 / sd[1]])
+    return np.linalg.lstsq(rows, np.concatenate([values1 / sd[0], values2 / sd[1]]), rcond=None)[0]

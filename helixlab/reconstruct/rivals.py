@@ -37,7 +37,7 @@ from helixlab.reconstruct.references import GRID_RES_A
 from helixlab.reconstruct.settings import RefinementSettings
 from helixlab.reconstruct.spacing import max_symmetry_order
 from helixlab.reconstruct.state import RefinementState, search_range
-from helixlab.reconstruct.verdicts import N_SE
+from helixlab.reconstruct.verdicts import LEAST_RISES, LEAST_SHELLS, N_SE
 
 _Map = Float[Array, "n n n"]
 
@@ -52,17 +52,14 @@ lie anywhere. True symmetries came to 1.5 to 7% more than wrong ones."""
 _TRUST = 0.9
 """FSC that maps are filtered by, up to the resolution: the halves' own says little where they share their poses."""
 
-_LEAST_RISES = 3
-"""Rises that the box must hold."""
+_LEAST_FILAMENTS = 6
+"""Standard errors over fewer say little: over two and three filaments true symmetries were doubted."""
 
 _MOST_SEGMENTS = 2000
 """More are not needed: whole filaments are left out evenly."""
 
 _MARGIN_PX, _EDGE_PX = 1.0, 2.0
 """Of the mask round the filament, in voxels of half the resolution."""
-
-_LEAST_SHELLS = 4
-"""Fewer make a map of less than nine voxels, in which no symmetry can be imposed."""
 
 _SAME_DEG, _SAME_PART = 1.0, 0.02
 """Twist, and part of the rise, by which a rival differs at least: nearer ones are found by the search of both."""
@@ -124,6 +121,8 @@ def best_rival(
     # Where polarities may be mixed, poses say nothing of symmetries, and the run has been doubted before.
     if state.symmetry is None or state.poses is None or state.start_warning:
         return None
+    if len(np.unique(particles.filament)) < _LEAST_FILAMENTS or state.symmetry.rise_A * LEAST_RISES > particles.box_A:
+        return None
     # A static mask may be wide, and what tells rivals apart is where no density lies.
     filament = dynamic_mask(mean_map(state.half_maps), settings)
     radius_A = min(state.mask.outer_radius_A, filament.outer_radius_A)
@@ -132,9 +131,9 @@ def best_rival(
     rivals = [
         rival
         for rival in rivals_of(imposed, radius_A, GRID_RES_A)
-        if rival.symmetry.rise_A * _LEAST_RISES <= particles.box_A
+        if rival.symmetry.rise_A * LEAST_RISES <= particles.box_A
     ][:_COUNT]
-    if not rivals or particles.shell_of(GRID_RES_A) < _LEAST_SHELLS:
+    if not rivals or particles.shell_of(GRID_RES_A) < LEAST_SHELLS:
         return None
     coarse = narrowed(_with_fewer_filaments(particles), GRID_RES_A)
     poses = state.poses.best

@@ -77,8 +77,8 @@ class RefinementSettings(Settings):
     limit_shifts: bool = setting(
         True,
         "Limit shifts along the helical axis",
-        "In the last iterations segments move along the axis by no more than half a rise either way, so that each "
-        "asymmetric unit counts once. Needed for symmetry expansion.",
+        "Segments move along the axis by no more than half a rise either way, so that each asymmetric unit counts "
+        "once. Needed for symmetry expansion.",
         group=SYMMETRY,
     )
     realspace_symmetrize_res_A: float = setting(
@@ -334,7 +334,8 @@ class RefinementSettings(Settings):
     shift_range_along_A: Annotated[float, Field(ge=0)] | None = setting(
         None,
         "Largest shift along the axis",
-        "Empty: half a rise, since farther shifts repeat another azimuth; as across where no symmetry is imposed.",
+        "Empty: half a rise, since farther shifts repeat another azimuth; where no symmetry is imposed as across, or "
+        "half the distance of segments if that is more.",
         "Å",
         group=ALIGNMENT,
     )

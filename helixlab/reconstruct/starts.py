@@ -24,11 +24,15 @@ from helixlab.reconstruct.maximisation import accumulate, half_map, mean_map, sy
 from helixlab.reconstruct.poses import Poses
 from helixlab.reconstruct.prepare import PreparedParticles, narrowed
 from helixlab.reconstruct.settings import RefinementSettings
-from helixlab.reconstruct.state import search_range
+from helixlab.reconstruct.state import in_place, search_range
 from helixlab.reconstruct.superposition import model_waves, superposed_correlation
 
 _LEAST_LINKS, _LINKS = 3, 5
 """Models of a chain: polarities settle in two to four."""
+
+_SLOWLY_A = (40.0, 40.0, 30.0, 30.0, 25.0, 25.0, 20.0, 20.0, 15.0, 15.0)
+"""To which each model of a chain is looked at where no symmetry is imposed: nothing but what images agree on at a lower
+resolution keeps the next one from agreeing on noise."""
 
 _TRUST = 0.9
 """FSC that models are filtered by, up to their resolution: chains of different frames have none of their own."""
@@ -93,7 +97,7 @@ def find_start(
     found = dynamic_mask(mean_map(initial_model(coarse, settings, noise_power, order=order)), settings)
     ranges = search_range(coarse, settings, settings.symmetry, (mask or found).outer_radius_A)
     rise_A = settings.symmetry.rise_A if settings.symmetry else 2 * ranges.along_A
-    rows = [_some_filaments(coarse, half, settings.n_initial_images // 2, rng) for half in (1, 2)]
+    rows = [_some_filaments(coarse, half, max(1, settings.n_initial_images // 2), rng) for half in (1, 2)]
     seen = _Seen(coarse, settings, noise_power, ranges, order, found.mask, (rows[0], rows[1]))
     chains: list[_Chain] = []
     agreement, has_agreed = np.zeros((0, 0)), np.zeros((0, 0), bool)
@@ -136,17 +140,24 @@ class _Seen:
         for number in range(n_pairs):
             pair = initial_model(self.particles, self.settings, self.noise_power, order=self.order, number=number)
             models, links = [model.with_data(model.data * self.mask) for model in pair], []
-            for length in range(1, _LINKS + 1):
+            shells = self._shells()
+            for length, shell in enumerate(shells, start=1):
                 # Half-set 1 meets the model of half-set 2, and gives that chain its next one; and the other way round.
-                links = [self._link(rows, other) for rows, other in zip(self.rows, models[::-1], strict=True)]
+                links = [self._link(rows, other, shell) for rows, other in zip(self.rows, models[::-1], strict=True)]
                 models = [link.model for link in links]
-                if length >= _LEAST_LINKS:
+                if length >= len(shells) - _LINKS + _LEAST_LINKS:
                     yield [*settled, *links]
             settled += links
 
-    def _link(self, rows: Int[np.ndarray, "m"], model: Volume) -> _Chain:
-        """The model that images of a half-set make when they are aligned with a chain's last one."""
+    def _shells(self) -> list[int]:
+        """To which each model of a chain is looked at."""
         last = self.particles.last_shell
+        if self.settings.symmetry is not None:
+            return _LINKS * [last]
+        return [min(self.particles.shell_of(resolution_A), last) for resolution_A in _SLOWLY_A]
+
+    def _link(self, rows: Int[np.ndarray, "m"], model: Volume, shell: int) -> _Chain:
+        """The model that images of a half-set make when they are aligned with a chain's last one."""
         # The grid alone: to its cells' centres poses are as near as these resolutions need.
         found = align_images(
             self.particles,
@@ -154,11 +165,12 @@ class _Seen:
             jnp.asarray(model.data),
             self.noise_power,
             self.ranges,
-            shells=(last,),
+            shells=(shell,),
             is_coherent=self.settings.filament_coherence,
         )
-        made = self.model_of(found.poses, last)
-        return _Chain(made.with_data(made.data * self.mask), found.poses, float(found.log_posterior.mean()))
+        poses = in_place(found.poses, self.settings, self.ranges)
+        made = self.model_of(poses, shell)
+        return _Chain(made.with_data(made.data * self.mask), poses, float(found.log_posterior.mean()))
 
     def model_of(self, poses: Poses, shell: int) -> Volume:
         """The map of images at these poses, low-passed."""

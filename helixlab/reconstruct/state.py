@@ -1,6 +1,7 @@
 """All that one iteration of the refinement hands to the next, and what follows from it at once."""
 
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 
 import numpy as np
 from jaxtyping import Float
@@ -42,8 +43,8 @@ class RefinementState:
     is_real_space : bool
         Whether symmetry is imposed in real space: once begun it stays.
     resolution_A, best_resolution_A : float
-        GSFSC of the last iteration and of the best made in its way; before the first that of a start in which two
-        models agreed.
+        GSFSC of the last iteration, before the first the resolution at which two initial models agreed; and the best
+        GSFSC made in the same way.
     log_posterior : float
         Mean over the images of the last iteration's.
     n_stalled : int
@@ -75,6 +76,18 @@ class RefinementState:
         return None if self.estimate is None else self.estimate.symmetry
 
 
+def with_edits(state: RefinementState, settings: RefinementSettings, names: Collection[str]) -> RefinementState:
+    """The state from which a run goes on with settings of which some were edited: a new symmetry holds from now on."""
+    edited = {"twist_deg", "rise_A", "point_group"} & set(names)
+    if not edited:
+        return state
+    symmetry = settings.symmetry
+    if edited == {"point_group"} and symmetry is not None and state.symmetry is not None:
+        symmetry = replace(state.symmetry, point_group=settings.point_group)
+    estimate = None if symmetry is None else SymmetryEstimate(symmetry)
+    return replace(state, estimate=estimate, is_real_space=False, best_resolution_A=np.inf, n_stalled=0)
+
+
 def search_range(
     particles: PreparedParticles, settings: RefinementSettings, symmetry: HelicalSymmetry | None, radius_A: float
 ) -> SearchRange:
@@ -82,7 +95,8 @@ def search_range(
     across_A = settings.shift_range_across_A
     along_A = settings.shift_range_along_A
     if along_A is None:
-        along_A = across_A if symmetry is None else symmetry.rise_A / 2
+        spacing_A = particles.inter_box_distance_A or 0.0
+        along_A = max(across_A, spacing_A / 2) if symmetry is None else symmetry.rise_A / 2
     return SearchRange(
         max(radius_A, particles.pixel_size_A),
         settings.mask_z_clip_fraction * particles.box_A,
@@ -92,6 +106,14 @@ def search_range(
         settings.tilt_prior_sd_deg,
         settings.psi_prior_sd_deg,
     )
+
+
+def in_place(poses: Poses, settings: RefinementSettings, ranges: SearchRange) -> Poses:
+    """Poses of a map whose axis is where it belongs; where a symmetry is imposed it cannot leave its place."""
+    if settings.symmetry is not None or settings.point_group != "C1":
+        return poses
+    sd = np.array([settings.tilt_prior_sd_deg, settings.psi_prior_sd_deg, ranges.along_A, ranges.across_A])
+    return poses.upright(np.maximum(sd, 1e-3))
 
 
 def symmetry_order(particles: PreparedParticles, settings: RefinementSettings) -> int:

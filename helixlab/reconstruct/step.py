@@ -37,7 +37,7 @@ from helixlab.reconstruct.references import (
 )
 from helixlab.reconstruct.regularise import filtered_nonuniform
 from helixlab.reconstruct.settings import RefinementSettings
-from helixlab.reconstruct.state import RefinementState, search_range, symmetry_order
+from helixlab.reconstruct.state import RefinementState, in_place, search_range, symmetry_order
 from helixlab.reconstruct.symmetry_update import update_symmetry
 
 _IMPROVED = 0.01
@@ -126,6 +126,7 @@ def step(
     noise = residual_power(particles, poses, (first, second), state.noise_power)
     clock.lap("noise")
 
+    poses = in_place(poses, settings, ranges)
     plain = [accumulate(particles, poses.select(particles.half_set[poses.image] == half), noise) for half in (1, 2)]
     clock.lap("maximisation")
 

@@ -32,13 +32,16 @@ class SymmetryEstimate:
     symmetry : HelicalSymmetry
     twist_se_deg, rise_se_A : float
     warning : str
-        Why the values were not updated, if they were not, or why they are doubted.
+        Why the values were not updated, if they were not.
+    doubt : str
+        Why the symmetry is doubted, if it is.
     """
 
     symmetry: HelicalSymmetry
     twist_se_deg: float = np.inf
     rise_se_A: float = np.inf
     warning: str = ""
+    doubt: str = ""
 
 
 def update_symmetry(
@@ -93,7 +96,7 @@ def update_symmetry(
     is_early = settings.symmetry_search_start_res_A is None
     is_within = all(e <= _SIGMAS * error for e, error in zip(excess, errors, strict=True))
     if is_early and is_within and any(error > _DETERMINED * e for error, e in zip(errors, extents, strict=True)):
-        return latest
+        return replace(latest, warning="")
     if any(excess):
         return replace(
             latest,
@@ -101,8 +104,8 @@ def update_symmetry(
             f"{found.rise_A:.3f} Å, lies outside the search ranges. Widen the ranges, or doubt the symmetry.",
         )
     is_same = all(abs(a - b) < _SETTLED * e for a, b, e in zip(_values(found), _values(before), extents, strict=True))
-    earlier = latest.warning if is_imposed and is_same else ""
-    return SymmetryEstimate(found, *errors, _doubt(judge, found) or earlier)
+    earlier = latest.doubt if is_imposed and is_same else ""
+    return SymmetryEstimate(found, *errors, doubt=_doubt(judge, found) or earlier)
 
 
 def _values(symmetry: HelicalSymmetry) -> tuple[float, float]:

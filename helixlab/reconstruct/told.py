@@ -10,6 +10,7 @@ from jaxtyping import Float
 from helixlab.reconstruct.events import Curve, Histogram, IterationEvent, Mask, Polarity, RunStarted
 from helixlab.reconstruct.poses import Poses
 from helixlab.reconstruct.prepare import PreparedParticles
+from helixlab.reconstruct.references import align_shells
 from helixlab.reconstruct.run_directory import installed_versions
 from helixlab.reconstruct.settings import RefinementSettings
 from helixlab.reconstruct.state import RefinementState, search_range, symmetry_order
@@ -44,8 +45,11 @@ def iteration_event(
         raise ValueError("state: the event of an iteration needs poses.")
     best, agreement = state.poses.best, info.agreement
     curves = {c.label: c for c in (agreement.curve, agreement.masked, agreement.smooth, agreement.uneven)}
+    grid_shell = align_shells(particles, info.align_shell)[0]
     ranges = search_range(particles, settings, state.symmetry, state.mask.outer_radius_A)
-    warnings = [state.start_warning, "" if state.estimate is None else state.estimate.warning]
+    warnings = [state.start_warning]
+    if state.estimate is not None:
+        warnings += [state.estimate.warning, state.estimate.doubt]
     return IterationEvent(
         iteration=state.iteration,
         stage=f"aligned to {particles.resolution_A(info.align_shell):.1f} Å",
@@ -57,7 +61,7 @@ def iteration_event(
         is_nonuniform=info.is_nonuniform,
         is_shift_limited=settings.limit_shifts and state.symmetry is not None,
         low_resolution_join_A=info.join_A,
-        angular_step_deg=ranges.orientations(particles.resolution_A(info.align_shell)).steps_deg[0],
+        angular_step_deg=ranges.orientations(particles.resolution_A(grid_shell)).steps_deg[0],
         log_likelihood=float(info.log_posterior.mean()),
         max_probability=float(best.weight.mean()),
         polarity=_polarity(particles, best),

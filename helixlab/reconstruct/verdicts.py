@@ -16,6 +16,12 @@ from helixlab.reconstruct.held_out import HeldOutScores, Mean
 Kind = Literal["helical", "asymmetric", "round"]
 Verdict = Literal["best", "same", "mirror", "multiple", "worse", "undecided", "better"]
 
+LEAST_RISES = 3
+"""Rises that a box must hold: fewer copies say nothing of a symmetry."""
+
+LEAST_SHELLS = 4
+"""Fewer make a map of less than nine voxels, in which no symmetry can be imposed."""
+
 N_SE = 3.0
 """Paired standard errors by which scores must differ to be told apart."""
 

@@ -168,14 +168,15 @@ def test_errors_that_were_known_are_kept_where_a_search_determines_none(halves: 
 
 
 def test_a_doubt_outlives_half_maps_that_had_the_symmetry_imposed(halves: tuple[Volume, Volume]) -> None:
-    latest = SymmetryEstimate(TRUTH, warning="The imposed symmetry is doubted: an earlier one.")
+    latest = SymmetryEstimate(TRUTH, warning="out of range", doubt="The imposed symmetry is doubted: an earlier one.")
     seen, imposed = (
         update_symmetry(*halves, latest, SETTINGS, outer_radius_A=45.0, is_imposed=is_imposed)
         for is_imposed in (False, True)
     )
     assert np.isfinite(seen.rise_se_A)
-    assert seen.warning == ""
-    assert imposed == replace(seen, warning=latest.warning)
+    # A warning is of its own iteration.
+    assert (seen.warning, seen.doubt) == ("", "")
+    assert imposed == replace(seen, doubt=latest.doubt)
     # Values that have moved since are judged anew.
     moved = replace(latest, symmetry=HelicalSymmetry(-99.0, 5.13))
-    assert update_symmetry(*halves, moved, SETTINGS, outer_radius_A=45.0, is_imposed=True).warning == ""
+    assert update_symmetry(*halves, moved, SETTINGS, outer_radius_A=45.0, is_imposed=True).doubt == ""

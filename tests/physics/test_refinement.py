@@ -9,7 +9,7 @@ import pytest
 
 from helixlab.errors import HelixLabError
 from helixlab.geometry import HelicalSymmetry, Volume
-from helixlab.geometry.pose import euler_to_matrix
+from helixlab.geometry.pose import euler_to_matrix, matrix_to_euler, rotation_vector_to_matrix
 from helixlab.io import ParticleStack, new_image_stack, read_particles
 from helixlab.kernels.bands import flip_bands, shift_bands
 from helixlab.kernels.masks import spherical_mask
@@ -231,3 +231,20 @@ def test_a_model_of_another_pixel_size_is_refused(prepared: PreparedParticles) -
     model = Volume(np.zeros((48, 48, 48), np.float32), 9.0)
     with pytest.raises(HelixLabError, match="volume: found 9 Å per voxel for images of 4 Å"):
         check_given(prepared, SETTINGS, volume=model, mask=None)
+
+
+def test_poses_of_a_map_that_left_its_place_come_back() -> None:
+    rng, n = np.random.default_rng(5), 200
+    angles = np.stack([rng.uniform(-180, 180, n), np.full(n, 90.0), np.zeros(n)], axis=1)
+    there = Poses(np.arange(n), np.zeros(n, bool), angles, np.zeros((n, 2)), np.ones(n))
+    # The map leans by 5° and lies (3, -2, 1) pixels off: its views are the same, its poses others.
+    lean, move = rotation_vector_to_matrix(np.deg2rad([[3.0, -4.0, 0.0]]))[0], np.array([3.0, -2.0, 1.0])
+    gone = there.matrices @ lean
+    left = np.stack(matrix_to_euler(gone.astype(np.float64)), axis=1)
+    left[:, 2] = (left[:, 2] + 180) % 360 - 180
+    back = replace(there, angles_deg=left, shift_px=(gone @ move)[:, :2]).upright(np.array([3.0, 3.0, 5.0, 10.0]))
+    # Exact, but for the float32 of the poses that were turned: 1e-7 of a turn of 5°, or of shifts of 4 pixels.
+    assert np.abs(back.angles_deg[:, 1:] - [90.0, 0.0]).max() < 1e-3
+    assert np.abs(back.shift_px).max() < 1e-4
+    turned = (back.angles_deg[:, 0] - angles[:, 0] + 180) % 360 - 180
+    assert np.ptp(turned) < 0.4  # about the axis a map may turn: half the square of 5°

@@ -156,11 +156,14 @@ def test_a_run_that_has_ended_goes_on(particles: Path, unbroken: Path, tmp_path:
     assert isinstance(started, RunStarted)
     assert started.first_iteration == 3
     _check_same_end(folder, unbroken)
-    more = SETTINGS.replaced(max_iterations=3)
+    more = SETTINGS.replaced(max_iterations=3, twist_deg=-99.0, rise_A=5.0, symmetry_search_start_res_A=0.1)
     edited = list(refine(particles, more, folder, resume=True))
     assert [e.kind for e in edited] == ["run_started", "settings_edited", "iteration", "run_ended"]
     assert isinstance(edited[1], SettingsEdited)
-    assert (edited[1].iteration, edited[1].changes) == (3, {"max_iterations": 3})
+    assert (edited[1].iteration, edited[1].changes) == (3, more.changes_from(SETTINGS))
+    # From here on it is the new symmetry that is imposed.
+    assert isinstance(edited[2], IterationEvent)
+    assert (edited[2].twist_deg, edited[2].rise_A, edited[2].twist_se_deg) == (-99.0, 5.0, None)
     assert [e.iteration for e in read_events(folder) if isinstance(e, IterationEvent)] == [1, 2, 3]
     assert latest_settings(folder).max_iterations == 3
 
