@@ -45,8 +45,8 @@ def compare(
     """Rank symmetries by the likelihood of held-out segments.
 
     Each hypothesis and the control without symmetry is refined at low resolution from random azimuths; each half map is
-    then scored on the segments of the other half. The best must beat the others by three standard errors over
-    filaments. Settings are those of a refinement.
+    then scored on the segments of the other half. Twist and rise are taken as they are given. The best must beat the
+    others by three standard errors over filaments. Settings are those of a refinement.
     """
     from helixlab.io import read_particles
     from helixlab.reconstruct import RefinementSettings, compare_hypotheses

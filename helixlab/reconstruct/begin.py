@@ -29,7 +29,7 @@ _KNOWN_A = 20.0
 
 _NO_TWO_AGREE = (
     "Of {} pairs of initial models from random azimuths no two agreed (highest correlation {:.2f}): polarities may be "
-    "mixed. Compare runs with other seeds, allow more initial models, give one, or doubt the symmetry."
+    "mixed. Compare runs with other seeds, allow more initial models, or give one{}."
 )
 
 _SAME_PIXEL = 0.01
@@ -91,7 +91,8 @@ def init(
         if start.has_agreed:
             resolution_A = known_A
         else:
-            warning = _NO_TWO_AGREE.format(start.n_models, start.agreement)
+            doubt = "" if settings.symmetry is None else "; or doubt the symmetry"
+            warning = _NO_TWO_AGREE.format(start.n_models, start.agreement, doubt)
     else:
         halves = initial_model(particles, settings, noise, order=order, given=volume)
     mask = mask or dynamic_mask(mean_map(halves), settings)

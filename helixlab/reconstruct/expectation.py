@@ -84,7 +84,7 @@ def align_images(
     transform = on_all(reference_transform(reference, r_max=particles.last_shell))
     peaks = search_grid(particles, rows, transform, noise_power, ranges, shell=shells[0])
     polarity = np.zeros((len(rows), 2))
-    if is_coherent:
+    if is_coherent and particles.has_filaments:
         odds = _polarity_log_odds(peaks.evidence, particles.filament[rows], _overlap(particles, ranges))
         polarity = 0.5 * odds[:, None] * np.array([-1.0, 1.0])
     score = peaks.score + polarity[:, :, None]

@@ -48,6 +48,12 @@ _NOTHING_YET = (
     "resume=True), or remove its folder."
 )
 
+_NO_FILAMENTS = (
+    "filament_id: missing (_rlnHelicalTubeID, filament/filament_uid). Micrographs take the place of filaments: "
+    "half-sets keep them together, and each segment decides its polarity by itself. Extract segments with their "
+    "filaments, or set max_symmetry_order: how far segments lie apart is not known either."
+)
+
 _BATCH_BYTES = "batch_bytes"
 """Saved beside the state: other batches would sum the same numbers in another order."""
 
@@ -272,6 +278,8 @@ def _prepared(
     if bad:
         text = f"left out {named_particles(bad)}. The other {len(usable)} particles are used."
         opening.append(Message(level="warning", text=text))
+    if stack.filament_id is None:
+        opening.append(Message(level="warning", text=_NO_FILAMENTS))
     if changes:
         opening.append(SettingsEdited(iteration=n_done + 1, changes=changes))
     last = None if saved is None else saved.event

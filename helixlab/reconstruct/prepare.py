@@ -52,6 +52,8 @@ class PreparedParticles:
         Images worked on at a time. Default: as many as ``batch_bytes`` allow.
     batch_bytes : int
         Memory that a batch may take on each device.
+    has_filaments : bool
+        Whether the table knew filaments. If not, ``filament`` numbers micrographs, whose segments share no polarity.
     mask_power : float
         Part of white noise's power that the images' mask leaves.
     before_batch : callable
@@ -70,6 +72,7 @@ class PreparedParticles:
     inter_box_distance_A: float | None
     batch_size: int | None = None
     batch_bytes: int = 1 << 30
+    has_filaments: bool = True
     mask_power: float = 1.0
     before_batch: Callable[[], None] = lambda: None
 
@@ -195,6 +198,7 @@ def prepare_particles(
         inter_box_distance_A(stack),
         settings.batch_size,
         most_bytes,
+        stack.filament_id is not None,
         float(np.mean(np.asarray(mask, np.float64) ** 2)),
     )
 

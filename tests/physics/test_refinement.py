@@ -233,6 +233,23 @@ def test_a_model_of_another_pixel_size_is_refused(prepared: PreparedParticles) -
         check_given(prepared, SETTINGS, volume=model, mask=None)
 
 
+def test_segments_of_unknown_filaments_share_no_polarity(
+    simulated: SimulatedParticles, prepared: PreparedParticles
+) -> None:
+    ranges = SearchRange(45.0, 150.0, 1, TRUTH.rise_A / 2, 10.0, 5.0, 3.3)
+    reference = jnp.asarray(simulated.reference.data * simulated.signal_scale[0])
+    noise, rows = 30.0 * np.ones((1, prepared.last_shell + 1)), prepared.rows_of(1)
+
+    def flipped(particles: PreparedParticles, *, is_coherent: bool) -> list[bool]:
+        found = align_images(particles, rows, reference, noise, ranges, shells=(10,), is_coherent=is_coherent)
+        return found.poses.best.is_flipped.tolist()
+
+    alone = flipped(prepared, is_coherent=False)
+    assert flipped(replace(prepared, has_filaments=False), is_coherent=True) == alone
+    # To shell 10 at thirty times the noise some decide otherwise than their filament.
+    assert flipped(prepared, is_coherent=True) != alone
+
+
 def test_poses_of_a_map_that_left_its_place_come_back() -> None:
     rng, n = np.random.default_rng(5), 200
     angles = np.stack([rng.uniform(-180, 180, n), np.full(n, 90.0), np.zeros(n)], axis=1)

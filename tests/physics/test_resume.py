@@ -1,6 +1,7 @@
 """Runs that are killed, stopped or fail, and go on to the end they would have had."""
 
 import dataclasses
+import itertools
 import signal
 import subprocess
 import sys
@@ -172,6 +173,14 @@ def test_edits_between_iterations_are_said(particles: Path) -> None:
     control = Within(1, 1, lambda control: control.edit(max_iterations=3))
     kinds = [event.kind for event in refine(particles, SETTINGS, None, control)]
     assert kinds == ["run_started", "iteration", "settings_edited", "iteration", "iteration", "run_ended"]
+
+
+def test_a_table_without_filaments_is_used_and_told_of(particles: Path) -> None:
+    stack = read_particles(particles).replace(filament_id=None)
+    started, message = itertools.islice(refine(stack, SETTINGS), 2)
+    assert isinstance(started, RunStarted)
+    assert isinstance(message, Message)
+    assert "each segment decides its polarity by itself" in message.text
 
 
 def test_what_is_refused(particles: Path, unbroken: Path, tmp_path: Path) -> None:
