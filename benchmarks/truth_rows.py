@@ -68,7 +68,8 @@ def rows(folder: Path) -> list[Row]:
     for filament in (_A128, _C6):
         found += _ceiling_rows(filament, peers, folder / filament.name)
     # At SNR 0.02 nearly every segment still tells its own polarity.
-    return [*found, _coherence_row(replace(_A96, snr=0.01), peers, folder / "weak")]
+    weak = [replace(_A96, snr=snr) for snr in (0.02, 0.01)]
+    return [*found, *(_coherence_row(filament, peers, folder / f"snr-{filament.snr:g}") for filament in weak)]
 
 
 def refine_twice(star: Path, folder: Path, start: HelicalSymmetry) -> tuple[Ran, Ran]:
@@ -199,12 +200,13 @@ def _coherence_row(filament: Filament, peers: Path, folder: Path) -> Row:
         found = summary(_refine(data / "particles.star", folder / str(is_on), filament.start, extra=switch))
         right[is_on] = right_polarities(Path(found["particles"]), data / "truth.star")
         reached_A[is_on] = _against_truth(found["map"], data, peers)["fsc05_vs_truth_A"]
+    has_room = right[False] < 1.0
     return Row(
         work=f"{filament}: filament coherence",
-        target="as many polarities right as without, or more, and FSC 0.5 against truth no worse by 1%",
+        target="more polarities right than without, and FSC 0.5 against truth no worse by 1%",
         measured=f"{right[True]:.1%} and {reached_A[True]:.2f} Å; without {right[False]:.1%} and "
-        f"{reached_A[False]:.2f} Å",
-        is_met=right[True] >= right[False] and reached_A[True] <= 1.01 * reached_A[False],
+        f"{reached_A[False]:.2f} Å{'' if has_room else ', where nothing is left to gain'}",
+        is_met=right[True] > right[False] and reached_A[True] <= 1.01 * reached_A[False] if has_room else None,
         details={"polarity": list(right.values()), "fsc05_vs_truth_A": list(reached_A.values())},
     )
 

@@ -120,7 +120,7 @@ def _follow(events: "Iterator[Event]") -> "tuple[RunEnded, list[str]]":
     """Say on stderr what the run says while it goes on; its end, and the warnings that hold then."""
     from helixlab.reconstruct import IterationEvent, Message, RunEnded, RunStarted
 
-    ended, warnings, said, latest = None, dict[str, None](), set[str](), ()
+    ended, warnings, said = None, dict[str, None](), set[str]()
     with _growing_table() as add_row:
         for event in events:
             new: list[str] = []
@@ -128,14 +128,14 @@ def _follow(events: "Iterator[Event]") -> "tuple[RunEnded, list[str]]":
                 typer.echo(_started_in_words(event), err=True)
             elif isinstance(event, IterationEvent):
                 add_row(_row(event))
-                latest = event.warnings  # the next iteration may take them back
-                warn([text for text in latest if text not in said])
-                said |= set(latest)
+                # The next iteration may take them back: those of the last one hold.
+                warn([text for text in event.warnings if text not in said])
+                said |= set(event.warnings)
             elif isinstance(event, Message):
                 new = [event.text] if event.level != "note" else []
             elif isinstance(event, RunEnded):
                 ended = event
-                new = [*latest, *event.warnings, *([event.advice] if event.advice else [])]
+                new = [*event.warnings, *([event.advice] if event.advice else [])]
             warn([text for text in new if text not in said])
             said |= set(new)
             warnings |= dict.fromkeys(new)

@@ -215,6 +215,7 @@ class _Run:
             iterations=self.n_done,
             seconds=seconds,
             files=files,
+            warnings=() if self.last is None else self.last.warnings,
             **({} if state is None else final_values(state)),
         )
 
