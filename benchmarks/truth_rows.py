@@ -138,7 +138,7 @@ def map_at_true_poses(truth_star: str, symmetry: dict[str, Any], out: str) -> di
     poses = Poses(np.arange(n), is_flipped, angles, framed.astype(float), np.ones(n))
 
     total = accumulate(particles, poses, image_power(particles))
-    order = symmetry_order(particles, settings)
+    order = symmetry_order(particles, settings, true)
     total = symmetrised(total, true, true.point_group, order=order, box_A=particles.box_A)
     made = Volume(half_map(total, box_px=particles.box_px), particles.pixel_size_A)
     outer_A = dynamic_mask(made, settings).outer_radius_A

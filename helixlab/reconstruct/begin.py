@@ -80,7 +80,7 @@ def init(
     mask : FilamentMask, optional
         The static mask; default: made from the initial model.
     """
-    noise, order = image_power(particles), symmetry_order(particles, settings)
+    noise, order = image_power(particles), symmetry_order(particles, settings, settings.symmetry)
     known_A, resolution_A, warning = settings.initial_lowpass_res_A, np.inf, ""
     if volume is None and not settings.use_cylindrical_model and settings.n_initial_models > 0:
         known_A = max(first_shared_res_A(settings), _KNOWN_A if settings.symmetry is None else GRID_RES_A)

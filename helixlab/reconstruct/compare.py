@@ -125,7 +125,7 @@ def compare_hypotheses(
     _check_prepared(prepared, hypotheses, resolution_A)
     plain = _plain(settings, hypotheses, resolution_A)
     candidates: list[HelicalSymmetry | None] = [None, *_distinct(hypotheses)]
-    order = symmetry_order(prepared, plain)
+    order = symmetry_order(prepared, plain, plain.symmetry)
     mask = dynamic_mask(mean_map(initial_model(prepared, plain, noise_power, order=order)), plain)
     plain = plain.replaced(mask="static")
     runs = []

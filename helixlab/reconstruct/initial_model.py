@@ -12,13 +12,10 @@ from helixlab.geometry import Volume
 from helixlab.geometry.grids import axis_coordinates
 from helixlab.kernels.fourier import low_pass
 from helixlab.kernels.masks import cylindrical_mask
-from helixlab.reconstruct.maximisation import accumulate, half_map, symmetrised
+from helixlab.reconstruct.maximisation import low_passed_map
 from helixlab.reconstruct.poses import Poses
 from helixlab.reconstruct.prepare import PreparedParticles
 from helixlab.reconstruct.settings import RefinementSettings
-
-_TRUST = 0.9
-"""FSC that the first model is filtered by, up to its resolution."""
 
 
 def initial_model(
@@ -52,15 +49,19 @@ def initial_model(
     rng = np.random.default_rng((settings.seed, number))
     chosen = np.sort(rng.permutation(np.flatnonzero(particles.half_set))[: settings.n_initial_images])
     poses = _random_azimuths(particles, chosen, rng)
-    fsc = np.where(
-        np.arange(particles.last_shell + 1) <= particles.shell_of(settings.initial_lowpass_res_A), _TRUST, 0.0
-    )
-    halves = []
-    for half in (1, 2):
-        mine = poses.select(particles.half_set[poses.image] == half)
-        total = accumulate(particles, mine, noise_power)
-        total = symmetrised(total, settings.symmetry, settings.point_group, order=order, box_A=particles.box_A)
-        halves.append(Volume(half_map(total, fsc, box_px=particles.box_px), particles.pixel_size_A))
+    shell = particles.shell_of(settings.initial_lowpass_res_A)
+    halves = [
+        low_passed_map(
+            particles,
+            poses.select(particles.half_set[poses.image] == half),
+            noise_power,
+            settings.symmetry,
+            settings.point_group,
+            order=order,
+            shell=shell,
+        )
+        for half in (1, 2)
+    ]
     cutoff = particles.pixel_size_A / settings.initial_lowpass_res_A
     if given is None and settings.use_cylindrical_model:
         given = _tube(halves[0], settings)

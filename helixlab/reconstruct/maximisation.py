@@ -27,6 +27,9 @@ _LEAST_WEIGHT = 1e-6
 CENTRAL_FRACTION = 0.35
 """Middle part of the box whose density is averaged in real space; copies applied in Fourier space are whole there."""
 
+_TRUST = 0.9
+"""FSC that maps are filtered by which have none of their own: of different frames, or of shared poses."""
+
 
 def accumulate(
     particles: PreparedParticles, poses: Poses, noise_power: Float[np.ndarray, "g s"]
@@ -101,6 +104,33 @@ def half_map(
     inverse = least if fsc is None else inverse_signal_power(mean, jnp.asarray(fsc, jnp.float32))
     inverse = jnp.maximum(inverse, least) * jnp.ones_like(mean)
     return np.asarray(reconstruct_volume(accumulator, box=box_px, inverse_signal_power=inverse))
+
+
+def low_passed_map(
+    particles: PreparedParticles,
+    poses: Poses,
+    noise_power: Float[np.ndarray, "g s"],
+    symmetry: HelicalSymmetry | None,
+    point_group: str,
+    *,
+    order: int,
+    shell: int,
+) -> Volume:
+    """The map of images at some poses, with a symmetry, up to a shell: where there is no FSC to filter it by.
+
+    Parameters
+    ----------
+    particles, poses, noise_power
+        As in :func:`accumulate`.
+    symmetry, point_group, order
+        As in :func:`symmetrised`.
+    shell : int
+        The last that is kept.
+    """
+    total = accumulate(particles, poses, noise_power)
+    total = symmetrised(total, symmetry, point_group, order=order, box_A=particles.box_A)
+    fsc = np.where(np.arange(particles.last_shell + 1) <= shell, _TRUST, 0.0)
+    return Volume(half_map(total, fsc, box_px=particles.box_px), particles.pixel_size_A)
 
 
 def mean_map(halves: tuple[Volume, Volume]) -> Volume:

@@ -21,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
-from helixlab.geometry import HelicalSymmetry, Volume, wrap_deg
+from helixlab.geometry import HelicalSymmetry, wrap_deg
 from helixlab.geometry.lattice import layer_lines
 from helixlab.kernels.masks import cylindrical_mask
 from helixlab.reconstruct.events import IterationEvent
@@ -29,14 +29,13 @@ from helixlab.reconstruct.expectation import Alignment, climb
 from helixlab.reconstruct.grid_search import SearchRange
 from helixlab.reconstruct.held_out import HeldOutScores, Mean
 from helixlab.reconstruct.masking import dynamic_mask
-from helixlab.reconstruct.maximisation import accumulate, half_map, mean_map, symmetrised, symmetrised_in_real_space
+from helixlab.reconstruct.maximisation import low_passed_map, mean_map, symmetrised_in_real_space
 from helixlab.reconstruct.noise import image_power
 from helixlab.reconstruct.poses import Poses, joined_poses
 from helixlab.reconstruct.prepare import PreparedParticles, narrowed
 from helixlab.reconstruct.references import GRID_RES_A
 from helixlab.reconstruct.settings import RefinementSettings
-from helixlab.reconstruct.spacing import max_symmetry_order
-from helixlab.reconstruct.state import RefinementState, search_range
+from helixlab.reconstruct.state import RefinementState, search_range, symmetry_order
 from helixlab.reconstruct.verdicts import LEAST_RISES, LEAST_SHELLS, N_SE
 
 _Map = Float[Array, "n n n"]
@@ -48,9 +47,6 @@ _LEAST_GAIN = 0.01
 """Part of its log-likelihood by which a better symmetry is better at least. Pairs whose orders differ by little are
 hardly told apart: a true symmetry's best rival came to between 10% less and 0.6% more, to 0.9% more where density might
 lie anywhere. True symmetries came to 1.5 to 7% more than wrong ones."""
-
-_TRUST = 0.9
-"""FSC that maps are filtered by, up to the resolution: the halves' own says little where they share their poses."""
 
 _LEAST_FILAMENTS = 6
 """Standard errors over fewer say little: over two and three filaments true symmetries were doubted."""
@@ -275,12 +271,16 @@ class _Seen:
         return one, two
 
     def _map(self, symmetry: HelicalSymmetry, poses: Poses) -> _Map:
-        particles, settings = self.particles, self.settings
-        order = settings.max_symmetry_order or max_symmetry_order(particles.inter_box_distance_A, symmetry.rise_A)
-        total = accumulate(particles, poses, self.noise_power)
-        total = symmetrised(total, symmetry, symmetry.point_group, order=order, box_A=particles.box_A)
-        fsc = np.full(particles.last_shell + 1, _TRUST)
-        made = Volume(half_map(total, fsc, box_px=particles.box_px), particles.pixel_size_A)
+        particles, order = self.particles, symmetry_order(self.particles, self.settings, symmetry)
+        made = low_passed_map(
+            particles,
+            poses,
+            self.noise_power,
+            symmetry,
+            symmetry.point_group,
+            order=order,
+            shell=particles.last_shell,
+        )
         made = symmetrised_in_real_space(made, symmetry, self.ranges.radius_A)
         return jnp.asarray(made.data * self.mask)
 

@@ -20,7 +20,7 @@ from helixlab.reconstruct.expectation import align_images
 from helixlab.reconstruct.grid_search import SearchRange
 from helixlab.reconstruct.initial_model import initial_model
 from helixlab.reconstruct.masking import FilamentMask, dynamic_mask
-from helixlab.reconstruct.maximisation import accumulate, half_map, mean_map, symmetrised
+from helixlab.reconstruct.maximisation import low_passed_map, mean_map
 from helixlab.reconstruct.poses import Poses
 from helixlab.reconstruct.prepare import PreparedParticles, narrowed
 from helixlab.reconstruct.settings import RefinementSettings
@@ -33,9 +33,6 @@ _LEAST_LINKS, _LINKS = 3, 5
 _SLOWLY_A = (40.0, 40.0, 30.0, 30.0, 25.0, 25.0, 20.0, 20.0, 15.0, 15.0)
 """To which each model of a chain is looked at where no symmetry is imposed: nothing but what images agree on at a lower
 resolution keeps the next one from agreeing on noise."""
-
-_TRUST = 0.9
-"""FSC that models are filtered by, up to their resolution: chains of different frames have none of their own."""
 
 AGREED = 0.9
 """Correlation from which on models of different half-sets hold the same molecule. A map of mixed polarities reaches
@@ -174,11 +171,16 @@ class _Seen:
 
     def model_of(self, poses: Poses, shell: int) -> Volume:
         """The map of images at these poses, low-passed."""
-        particles, settings = self.particles, self.settings
-        total = accumulate(particles, poses, self.noise_power)
-        total = symmetrised(total, settings.symmetry, settings.point_group, order=self.order, box_A=particles.box_A)
-        fsc = np.where(np.arange(particles.last_shell + 1) <= shell, _TRUST, 0.0)
-        return Volume(half_map(total, fsc, box_px=particles.box_px), particles.pixel_size_A)
+        settings = self.settings
+        return low_passed_map(
+            self.particles,
+            poses,
+            self.noise_power,
+            settings.symmetry,
+            settings.point_group,
+            order=self.order,
+            shell=shell,
+        )
 
 
 def _some_filaments(

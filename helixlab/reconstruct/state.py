@@ -116,8 +116,8 @@ def in_place(poses: Poses, settings: RefinementSettings, ranges: SearchRange) ->
     return poses.upright(np.maximum(sd, 1e-3))
 
 
-def symmetry_order(particles: PreparedParticles, settings: RefinementSettings) -> int:
-    """How many asymmetric units each segment contributes."""
-    if settings.symmetry is None:
+def symmetry_order(particles: PreparedParticles, settings: RefinementSettings, symmetry: HelicalSymmetry | None) -> int:
+    """How many asymmetric units of this symmetry each segment contributes."""
+    if symmetry is None:
         return 1
-    return settings.max_symmetry_order or max_symmetry_order(particles.inter_box_distance_A, settings.symmetry.rise_A)
+    return settings.max_symmetry_order or max_symmetry_order(particles.inter_box_distance_A, symmetry.rise_A)

@@ -140,7 +140,7 @@ def step(
         is_searched = True
         clock.lap("symmetry")
 
-    order = symmetry_order(particles, settings)
+    order = symmetry_order(particles, settings, settings.symmetry)
     symmetry = None if estimate is None else estimate.symmetry
     totals = [symmetrised(total, symmetry, settings.point_group, order=order, box_A=particles.box_A) for total in plain]
     is_real_space = symmetry is not None and (
