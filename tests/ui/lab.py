@@ -68,11 +68,17 @@ BROKEN = re.compile(
 
 HEAR_KERNEL = f"""() => {{ {KERNEL}.iopubMessage.connect((_, message) => {{
     const {{header, content, parent_header}} = message;
-    const isComplaint = header.msg_type === 'error' || header.msg_type === 'stream' && content.name === 'stderr';
-    if (isComplaint && parent_header.msg_type !== 'execute_request')
-        console.error('kernel: ' + (content.ename ? `${{content.ename}}: ${{content.evalue}}` : content.text));
+    if (parent_header.msg_type === 'execute_request') return;
+    if (header.msg_type === 'error') console.error(`kernel: ${{content.ename}}: ${{content.evalue}}`);
+    if (header.msg_type === 'stream' && content.name === 'stderr')
+        content.text.split('\\n').filter(line => line && !line.startsWith('No such comm'))
+            .forEach(line => console.error('kernel: ' + line));
 }}); }}"""
-"""What goes wrong in a widget's callback is in no cell's output, and JupyterLab's console does not tell."""
+"""What goes wrong in a widget's callback is in no cell's output, and JupyterLab's console does not tell.
+
+"No such comm" is what any kernel says, sooner or later, to any page: the page asks for the kernel's widgets on a line
+of its own, before the kernel has loaded ipywidgets or before the line is open.
+"""
 
 
 CHROMIUM_NAMES = ("chromium", "chromium-browser", "google-chrome")
