@@ -157,8 +157,10 @@ def departure_noise(
     count = jnp.fft.ifft(padded * jnp.einsum("k,kz->z", inside.astype(jnp.float32), shift)).real[:nz]
     average = jnp.fft.fft(copies * (window / jnp.maximum(count, 0.5)), n=2 * nz, axis=2)
     departure = spectrum - average
-    phases = jax.random.uniform(jax.random.key(0), spectrum.shape, maxval=2.0 * jnp.pi)
-    power = cross_power(2.0 * average, departure) + jnp.sum(jnp.abs(departure) ** 2 * jnp.exp(1j * phases), axis=0)
+    # |d|² as the correlation of d with its own mirror image: no peak at the origin, and else as noise with itself. Its
+    # widest overlap, at the height of the last section, is moved to lag 0.
+    centred = jnp.exp(2j * jnp.pi * (((nz - 1) * kz) % 1.0))
+    power = cross_power(2.0 * average, departure) + jnp.sum(departure**2, axis=0) * centred
     n_copies = jnp.maximum(jnp.sum(inside) * order, 2.0)
     # The average carries 1/n of the noise, which the departure lacks. Of the variance of the complex terms only the
     # real half is in |F|².

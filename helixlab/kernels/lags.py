@@ -5,10 +5,12 @@ map with all its own copies at once. Everything is a look-up in splines, so that
 cost less than one rotated map, and J has derivatives.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
 from helixlab.kernels.correlate import Correlation, Jet, line_jet, plane_jet, read_line, read_plane
@@ -302,11 +304,26 @@ def _noise_shifts(limits: LagLimits, correlation: Correlation) -> Float[Array, "
     return jnp.stack([a.ravel() for a in jnp.meshgrid(turns, heights, indexing="ij")], axis=1)
 
 
-@jax.jit
+@partial(jax.jit, static_argnames=("is_departure",))
 def screw_errors(
-    correlation: Correlation, limits: LagLimits, twist_deg: Float[Array, ""], rise_A: Float[Array, ""]
+    correlation: Correlation,
+    limits: LagLimits,
+    twist_deg: Float[Array, ""],
+    rise_A: Float[Array, ""],
+    *,
+    is_departure: bool = False,
 ) -> tuple[Float[Array, "2 2"], Float[Array, "2 2"]]:
-    """Hessian of J at a maximum, and the covariance of J's gradient that noise causes, in (degrees, Å)."""
+    """Hessian of J at a maximum, and the covariance of J's gradient that noise causes, in (degrees, Å).
+
+    Parameters
+    ----------
+    correlation, limits, twist_deg, rise_A
+        The maximum.
+    is_departure : bool
+        Whether the noise term is that of :func:`~helixlab.kernels.correlate.departure_noise`. A departure has nothing
+        left that all copies share, which its correlation with the map lacks at every lag. Differences between lags
+        up and down the axis lack nothing, and the slope of what is real (C is even) is half such a difference.
+    """
     unit = jnp.stack([1.0, 1.0 / correlation.z_step_A])
     last = jnp.maximum(jnp.floor(limits.max_z_A / rise_A), 1.0)
     sums = _screw_sums(
@@ -317,11 +334,18 @@ def screw_errors(
     hessian = _score_jet(sums)[2][:, :, 0] * unit[:, None] * unit
     turn_deg, shift = _noise_shifts(limits, correlation).T
 
+    def noise_slope(k: Array) -> Array:
+        jet = plane_jet(correlation.noise, k * twist_deg + turn_deg, k * rise_A / correlation.z_step_A + shift)
+        return jnp.stack([jet.d_phi, jet.d_z])
+
     def add_slope(i: Array, total: Array) -> Array:
         k = (i + 1).astype(jnp.float32)
-        jet = plane_jet(correlation.noise, k * twist_deg + turn_deg, k * rise_A / correlation.z_step_A + shift)
+        slope = noise_slope(k)
+        if is_departure:
+            # The noise term's variance is that of one lag, a difference has twice as much.
+            slope = (slope - noise_slope(-k)) * np.float32(np.sqrt(0.5))
         used = is_used(limits, k * twist_deg, k * rise_A)
-        return total + jnp.where(used, k * jnp.stack([jet.d_phi, jet.d_z]), 0.0)
+        return total + jnp.where(used, k * slope, 0.0)
 
     slopes = jax.lax.fori_loop(0, last.astype(jnp.int32), add_slope, jnp.zeros((2, turn_deg.shape[0])))
     slopes = slopes * unit[:, None] / sums.energy[0]

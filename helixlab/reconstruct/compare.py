@@ -101,7 +101,8 @@ def compare_hypotheses(
 
     Notes
     -----
-    A long rise among the hypotheses widens the search along the axis for all of them, by half of it to each side.
+    Each is refined within its own range along the axis, and all are scored within the widest of them. A hypothesis's
+    score depends on the others' only where the longest rise is above the distance of the segments.
 
     Examples
     --------
@@ -123,7 +124,7 @@ def compare_hypotheses(
     prepared = narrowed(_prepared(stack, settings), resolution_A)
     noise_power = image_power(prepared)
     _check_prepared(prepared, hypotheses, resolution_A)
-    plain = _plain(settings, hypotheses, resolution_A)
+    plain = _plain(settings, resolution_A)
     candidates: list[HelicalSymmetry | None] = [None, *_distinct(hypotheses)]
     order = symmetry_order(prepared, plain, plain.symmetry)
     mask = dynamic_mask(mean_map(initial_model(prepared, plain, noise_power, order=order)), plain)
@@ -137,7 +138,10 @@ def compare_hypotheses(
 
         runs.append(_run(prepared, _imposing(plain, symmetry), mask, tell))
     report("Scoring held-out segments", len(candidates) / (len(candidates) + 1))
-    ranges = search_range(prepared, plain, None, mask.outer_radius_A)
+    ranges = max(
+        (search_range(prepared, plain, symmetry, mask.outer_radius_A) for symmetry in candidates),
+        key=lambda ranges: ranges.along_A,
+    )
     return compare_scores(_scored(prepared, runs, noise_power, ranges, mask))
 
 
@@ -204,11 +208,8 @@ def _distinct(hypotheses: Sequence[HelicalSymmetry]) -> list[HelicalSymmetry]:
     return found
 
 
-def _plain(
-    settings: RefinementSettings, hypotheses: Sequence[HelicalSymmetry], resolution_A: float
-) -> RefinementSettings:
+def _plain(settings: RefinementSettings, resolution_A: float) -> RefinementSettings:
     """What all runs share: the settings of the control."""
-    along_A = settings.shift_range_along_A or max(h.rise_A for h in hypotheses) / 2
     return settings.replaced(
         twist_deg=None,
         rise_A=None,
@@ -220,7 +221,6 @@ def _plain(
         rise_search_range_A=None,
         symmetry_search_start_res_A=_NEVER_A,
         realspace_symmetrize_res_A=_ALWAYS_A,
-        shift_range_along_A=along_A,
         low_resolution_join_A=resolution_A,
         gsfsc_split_res_A=max(settings.gsfsc_split_res_A, resolution_A),
     )

@@ -115,7 +115,9 @@ class HypothesisComparison:
     rows : tuple of ComparedHypothesis
         By log-likelihood, the highest first; but the one called best leads.
     is_decided : bool
-        Whether the best beats all that is not the same, its mirror image or part of it by three standard errors.
+        Whether the best beats the round control and all that is not the same, its mirror image or part of it by three
+        standard errors, and is not below the map without symmetry: with enough segments that comes as close to the
+        truth as one likes, but not above it.
     conclusion : str
         In words.
     """
@@ -223,20 +225,10 @@ def _verdict(maps: ScoredMaps, best: ScoredMaps, difference: Mean) -> tuple[Verd
 
 
 def _conclusion(best: ScoredMaps, rest: Sequence[ComparedHypothesis]) -> tuple[bool, str]:
-    controls = [row for row in rest if row.maps.kind != "helical"]
-    for row in sorted(controls, key=lambda row: row.maps.kind != "round"):
-        if row.verdict == "better" and row.maps.kind == "asymmetric":
-            return False, (
-                f"None of the hypotheses holds: {row.maps.name} explains the segments better than the best of them, "
-                f"{best.name}, by {_text(row.difference.value, row.difference.se)}. Search an asymmetric map for its "
-                "symmetry, or check the segments' in-plane angles."
-            )
-        if row.verdict in ("undecided", "better"):
-            return False, (
-                f"Undecided: even the best, {best.name}, explains the segments no better than {row.maps.name} "
-                f"({_text(-row.difference.value, row.difference.se)}). Give more segments, or ones with less noise."
-            )
-    rivals = [row for row in rest if row.verdict in ("undecided", "better")]
+    for row in sorted(rest, key=lambda row: row.maps.kind != "round"):
+        if objection := _objection(best, row):
+            return False, objection
+    rivals = [row for row in rest if row.maps.kind == "helical" and row.verdict in ("undecided", "better")]
     if rivals:
         names = "; ".join(f"{row.maps.name} ({row.difference})" for row in rivals)
         return False, (
@@ -247,10 +239,36 @@ def _conclusion(best: ScoredMaps, rest: Sequence[ComparedHypothesis]) -> tuple[b
     if worse:
         nearest = max(worse, key=lambda row: row.difference.value)
         lead = f", by {_text(-nearest.difference.value, nearest.difference.se)} more than {nearest.maps.name}"
+    equals = [row for row in rest if row.maps.kind == "asymmetric" and row.verdict == "undecided"]
+    note = "".join(f" {row.maps.name.capitalize()} explains them as well ({row.difference})." for row in equals)
     return True, (
-        f"{best.name} explains the held-out segments best{lead}. Its mirror image would do so as well: segments do not "
-        "tell the hand."
+        f"{best.name} explains the held-out segments best{lead}.{note} Its mirror image would do so as well: segments "
+        "do not tell the hand."
     )
+
+
+def _objection(best: ScoredMaps, row: ComparedHypothesis) -> str:
+    """What a control has against the best hypothesis, if anything.
+
+    A symmetry that holds averages more images than a map without one, which therefore comes close, but not above.
+    """
+    name, by = row.maps.name, _text(abs(row.difference.value), row.difference.se)
+    if row.maps.kind == "round" and row.verdict != "worse":
+        return (
+            f"Undecided: even the best, {best.name}, explains the segments no better than {name} ({row.difference}). "
+            "Give more segments, or ones with less noise."
+        )
+    if row.maps.kind == "asymmetric" and row.verdict == "better":
+        return (
+            f"None of the hypotheses holds: {name} explains the segments better than the best of them, {best.name}, "
+            f"by {by}. Search an asymmetric map for its symmetry, or check the segments' in-plane angles."
+        )
+    if row.maps.kind == "asymmetric" and row.difference.value > 0:
+        return (
+            f"Undecided: {name} scores higher than the best hypothesis, {best.name}, by {by}, if not surely. Give more "
+            "segments, or other hypotheses."
+        )
+    return ""
 
 
 def _is_part_of(maps: ScoredMaps, other: ScoredMaps) -> bool:

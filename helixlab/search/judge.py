@@ -173,6 +173,7 @@ class Judge:
             self.filament.limits,
             jnp.float32(symmetry.twist_deg),
             jnp.float32(symmetry.rise_A),
+            is_departure=not self.filament.has_half_maps,
         )
         return np.asarray(hessian, float), np.asarray(slopes, float)
 

@@ -77,10 +77,19 @@ def test_every_second_subunit_is_recognised(comparison: HypothesisComparison) ->
     assert "one in 2" in row.reason
 
 
-def test_controls_are_worse_and_the_round_one_is_the_worst(comparison: HypothesisComparison) -> None:
+def test_controls_are_not_better_and_the_round_one_is_the_worst(comparison: HypothesisComparison) -> None:
     kinds = {row.maps.kind: row for row in comparison.rows}
-    assert {kinds["asymmetric"].verdict, kinds["round"].verdict} == {"worse"}
+    assert kinds["asymmetric"].difference.value < 0
+    assert kinds["round"].verdict == "worse"
     assert comparison.rows[-1].maps.kind == "round"
+
+
+def test_a_hypothesis_scores_the_same_in_any_company(comparison: HypothesisComparison, segments: ParticleStack) -> None:
+    # The other list has no rise above the segments' distance either.
+    alone = compare_hypotheses(segments, [TRUTH])
+    for row in alone.rows:
+        among = next(r for r in comparison.rows if (r.maps.kind, r.maps.symmetry) == (row.maps.kind, row.maps.symmetry))
+        assert row.log_likelihood == among.log_likelihood
 
 
 def test_noise_decides_for_nothing(segments: ParticleStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
