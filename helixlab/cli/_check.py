@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from helixlab.cli._console import list_settings, print_json, progress_bar, reports_errors
-from helixlab.cli._options import JsonOutput, ListSettings, SettingsFile, SetValues
+from helixlab.cli._console import names_set_values, print_json, progress_bar, reports_errors
+from helixlab.cli._options import JsonOutput, ListRefinementSettings, SettingsFile, SetValues, in_option_words
 
 UNFIT = 1
 """Exit code where an error was found; input that cannot be read at all ends with another."""
@@ -28,7 +28,7 @@ def check(
     no_images: Annotated[
         bool, typer.Option("--no-images", help="Read the headers of the image files, not every image.")
     ] = False,
-    list_all: ListSettings = False,
+    list_all: ListRefinementSettings = False,
     json_output: JsonOutput = False,
 ) -> None:
     """Check particles and settings before a refinement.
@@ -40,9 +40,8 @@ def check(
     from helixlab.reconstruct import RefinementSettings, check_set_up
 
     given = {"twist_deg": twist_deg, "rise_A": rise_A, "point_group": point_group}
-    settings = RefinementSettings.from_sources(settings_file, values or [], given)
-    if list_all:
-        list_settings(settings)
+    with names_set_values(values, given):
+        settings = RefinementSettings.from_sources(settings_file, values or [], given)
     stack = read_particles(particles, images_root=images_root)
     with progress_bar() as report:
         findings = check_set_up(stack, settings, read_images=not no_images, progress=report)
@@ -53,7 +52,7 @@ def check(
         print_json({**about, **totals, "findings": [finding.to_dict() for finding in findings]})
     else:
         for finding in findings:
-            typer.echo(f"{finding.severity:<7} [{finding.code}] {finding}")
+            typer.echo(f"{finding.severity:<7} [{finding.code}] {in_option_words(str(finding))}")
         counted = ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in counts.items())
         typer.echo(f"{len(stack)} segments of {stack.n_filaments} filaments: {counted}")
     if counts["error"]:

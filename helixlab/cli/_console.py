@@ -2,21 +2,18 @@
 
 import contextlib
 import functools
-import json
 import os
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ParamSpec
+from typing import Any, ParamSpec, get_type_hints
 
 import typer
+from typer.models import OptionInfo
 
 from helixlab.cli._options import in_option_words
 from helixlab.errors import HelixLabError
-
-if TYPE_CHECKING:
-    from helixlab.settings import Settings
 
 P = ParamSpec("P")
 Progress = Callable[[str, float], None]
@@ -24,9 +21,12 @@ Progress = Callable[[str, float], None]
 BAD_INPUT = 2
 """Exit code for input that cannot be used, the one that typer gives to a wrong option too."""
 
+STOPPED = 130
+"""Exit code of what the user stopped: a shell's for what Ctrl-C ended, so that no script goes on from it."""
+
 
 def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
-    """Turn a command's HelixLabError, file-system or memory error into a message and exit code 2.
+    """Turn a command's HelixLabError, file-system or memory error into a message and exit code 2, Ctrl-C into 130.
 
     Warnings raised while it runs become lines on stderr. With the command's ``json_output`` an error is also the one
     JSON object on stdout.
@@ -37,15 +37,19 @@ def reports_errors(command: Callable[P, None]) -> Callable[P, None]:
         try:
             with _warnings_on_stderr():
                 command(*args, **kwargs)
+            return
         except BrokenPipeError:
             # The reader of stdout has gone (``helixlab ... | head``): there is nobody left to tell.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return
+        except KeyboardInterrupt:
+            message, code = "stopped by Ctrl-C before the end; there is no result.", STOPPED
         except (HelixLabError, OSError, MemoryError) as error:
-            message = in_option_words(_message_of(error))
-            if kwargs.get("json_output"):
-                print_json({"error": message})
-            typer.echo(f"helixlab: {message}", err=True)
-            raise typer.Exit(BAD_INPUT) from error
+            message, code = in_option_words(_message_of(error), _options_of(command)), BAD_INPUT
+        if kwargs.get("json_output"):
+            print_json({"error": message})
+        typer.echo(f"helixlab: {message}", err=True)
+        raise typer.Exit(code)
 
     return wrapped
 
@@ -65,10 +69,19 @@ def warn(messages: Sequence[str]) -> None:
         typer.echo(f"note: {in_option_words(message)}", err=True)
 
 
-def list_settings(settings: "Settings") -> None:
-    """Each setting with its value and meaning, a line each, on stderr."""
-    for entry in settings.described():
-        typer.echo(f"{entry['name']} = {json.dumps(entry['value'])}  {entry['help']}", err=True)
+@contextlib.contextmanager
+def names_set_values(values: Sequence[str] | None, given: Mapping[str, Any]) -> Iterator[None]:
+    """Let an error of settings say that it is of a value after --set, not of an option that is ``given`` by name.
+
+    The two may bear one name and be different things: ``mask`` is a word, ``--mask`` a file.
+    """
+    try:
+        yield
+    except HelixLabError as error:
+        name = str(error).partition(":")[0]
+        if given.get(name) is None and any(value.partition("=")[0].strip() == name for value in values or []):
+            raise HelixLabError(f"--set {error}") from None
+        raise
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -124,6 +137,13 @@ def make_folder(folder: Path) -> Path:
         raise HelixLabError(f"{folder}: this is a file; --out takes the name of a folder.")
     folder.mkdir(parents=True, exist_ok=True)
     return folder
+
+
+def _options_of(command: Callable[..., None]) -> set[str]:
+    """The options of a command, by its annotations; typer keeps the first word of one as its default."""
+    hints = get_type_hints(command, include_extras=True).values()
+    infos = (info for hint in hints for info in getattr(hint, "__metadata__", ()) if isinstance(info, OptionInfo))
+    return {str(word) for info in infos for word in (info.default, *(info.param_decls or ()))}
 
 
 def _message_of(error: HelixLabError | OSError | MemoryError) -> str:

@@ -1,8 +1,11 @@
 """Options that several commands share, and how the library's field names read as options."""
 
+import json
 import re
+from collections.abc import Collection
+from importlib import import_module
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -35,9 +38,24 @@ SetValues = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="A setting, the value as JSON; may be repeated."),
 ]
-ListSettings = Annotated[
-    bool, typer.Option("--list-settings", help="Also say on stderr which settings there are, and their values.")
-]
+
+
+def _list_settings(module: str, kind: str) -> Any:
+    """The option --list-settings: each setting of a class with its default and meaning, a line each."""
+
+    def show(wanted: bool) -> bool:
+        if wanted:
+            for entry in getattr(import_module(module), kind)().described():
+                typer.echo(f"{entry['name']} = {json.dumps(entry['default'])}  {entry['help']}")
+            raise typer.Exit
+        return wanted
+
+    about = "Print all settings with their defaults and meanings, and end."
+    return typer.Option("--list-settings", callback=show, is_eager=True, help=about)
+
+
+ListRefinementSettings = Annotated[bool, _list_settings("helixlab.reconstruct", "RefinementSettings")]
+ListParticleSettings = Annotated[bool, _list_settings("helixlab.simulate", "ParticleSettings")]
 
 FIELD_OPTIONS = {
     "twist_range_deg": "--twist-range",
@@ -58,6 +76,7 @@ FIELD_OPTIONS = {
     "fsc_resolution_A": "--fsc-resolution",
     "tilt_deg": "--tilt",
     "offset_px": "--offset",
+    "images_root": "--images-root",
     "box_px": "--box",
     "n_filaments": "--filaments",
     "segments_per_filament": "--segments",
@@ -65,24 +84,43 @@ FIELD_OPTIONS = {
 }
 """Names in the library's messages and the options by which a user of the command line gives them."""
 
-_PLAIN_WORDS = re.compile(r"^(box|noise|seed|mask)(?=: )")
+_PLAIN_WORDS = re.compile(r"^(box|noise|seed|mask|volume|hypotheses)(?=: )")
 """Fields that are plain words too: they are options only where they name what a message is about."""
 
-_FIELD = re.compile(r"(?<![\w.\"'])(" + "|".join(map(re.escape, FIELD_OPTIONS)) + r")(?![\w\"'])")
+_FIELD = re.compile(r"(?<![\w.\"'])(?<!--set )(" + "|".join(map(re.escape, FIELD_OPTIONS)) + r")(?![\w\"'])")
 
 
-def in_option_words(message: str) -> str:
+def in_option_words(message: str, options: Collection[str] | None = None) -> str:
     """A message of the library as one line that speaks of options, not of Python arguments.
+
+    Parameters
+    ----------
+    message : str
+    options : collection of str, optional
+        Those that the command has; a field that none of them gives keeps its name. Default: any.
 
     Examples
     --------
-    >>> in_option_words("map.mrc: the voxel size is 0; pass it, e.g. read_volume(path, pixel_size_A=1.06).")
-    'map.mrc: the voxel size is 0; pass it, e.g. --pixel-size 1.06.'
+    >>> message = "map.mrc: the voxel size is 0; correct it or pass it, e.g. read_volume(path, pixel_size_A=1.06)."
+    >>> in_option_words(message)
+    'map.mrc: the voxel size is 0; correct it or pass it, e.g. --pixel-size 1.06.'
+    >>> in_option_words(message, {"--volume"})
+    'map.mrc: the voxel size is 0; correct it.'
     >>> in_option_words("rise_A: found -1.0; the rise is a positive length in Å.")
     '--rise: found -1.0; the rise is a positive length in Å.'
+    >>> in_option_words("seed: found 3; set mask=dynamic (in Python f(3)).", {"--mask", "--set"})
+    'seed: found 3; --set mask=dynamic.'
     """
+
+    def option(found: re.Match[str]) -> str:
+        word = FIELD_OPTIONS.get(found[1], f"--{found[1]}")
+        return word if options is None or word in options else found[1]
+
     message = " ".join(message.split())
+    message = re.sub(r" \(in Python .*?\)(?=[ .,;:]|$)", "", message)
+    if options is not None and "--pixel-size" not in options:
+        message = re.sub(r" or pass [\w ]*, e\.g\. read_volume\([^)]*\)", "", message)
     message = re.sub(r"read_volume\(path, pixel_size_A=([\d.]+)\)", r"--pixel-size \1", message)
     message = re.sub(r"overwrite=True", "--overwrite", message)
-    message = _PLAIN_WORDS.sub(r"--\1", message)
-    return _FIELD.sub(lambda found: FIELD_OPTIONS[found[1]], message)
+    message = re.sub(r"\b[Ss]et (?=\w+=)", "--set ", message)
+    return _FIELD.sub(option, _PLAIN_WORDS.sub(option, message))

@@ -5,10 +5,10 @@ from typing import Annotated
 
 import typer
 
-from helixlab.cli._console import list_settings, print_json, progress_bar, reports_errors
+from helixlab.cli._console import names_set_values, print_json, progress_bar, reports_errors
 from helixlab.cli._options import (
     JsonOutput,
-    ListSettings,
+    ListParticleSettings,
     OuterRadius,
     Overwrite,
     PointGroup,
@@ -47,7 +47,7 @@ def simulate_particles(
     seed: Annotated[int | None, typer.Option("--seed", metavar="K", help="The same seed, the same images.")] = None,
     settings_file: SettingsFile = None,
     values: SetValues = None,
-    list_all: ListSettings = False,
+    list_all: ListParticleSettings = False,
     overwrite: Overwrite = False,
     json_output: JsonOutput = False,
 ) -> None:
@@ -69,11 +69,10 @@ def simulate_particles(
     from helixlab.geometry import HelicalSymmetry
     from helixlab.io import read_volume
 
-    settings = simulate.ParticleSettings.from_sources(settings_file, values or [], given)
+    with names_set_values(values, given):
+        settings = simulate.ParticleSettings.from_sources(settings_file, values or [], given)
     if snr is not None:  # one option for all groups
         settings = settings.replaced(optics=[group.replaced(snr=snr or None) for group in settings.optics])
-    if list_all:
-        list_settings(settings)
     symmetry = HelicalSymmetry(twist_deg, rise_A, point_group)
     is_map = model.lower().removesuffix(".gz").removesuffix(".bz2").endswith(_MAP_ENDINGS)
     with progress_bar() as report:

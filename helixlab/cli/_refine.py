@@ -9,14 +9,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from helixlab.cli._console import list_settings, print_json, reports_errors, warn
-from helixlab.cli._options import JsonOutput, ListSettings, SettingsFile, SetValues
+from helixlab.cli._console import STOPPED, names_set_values, print_json, reports_errors, warn
+from helixlab.cli._options import JsonOutput, ListRefinementSettings, SettingsFile, SetValues
 
 if TYPE_CHECKING:
-    from helixlab.reconstruct import Control, Event, IterationEvent, RefinementSettings, RunEnded, RunStarted
-
-STOPPED = 130
-"""Exit code of a run that the user stopped: a shell's for what Ctrl-C ended, so that no script goes on from it."""
+    from helixlab.reconstruct import Control, Event, IterationEvent, RunEnded, RunStarted
 
 _COLUMNS = ("iter.", "aligned", "GSFSC Å", "twist °", "± °", "rise Å", "± Å", "log P", "seconds")
 """Aligned: the resolution to which; log P: of a segment's best pose, the mean."""
@@ -46,7 +43,7 @@ def refine(
         bool,
         typer.Option("--resume", help="Go on from the last complete iteration, with its settings but those given now."),
     ] = False,
-    list_all: ListSettings = False,
+    list_all: ListRefinementSettings = False,
     json_output: JsonOutput = False,
 ) -> None:
     """Refine filament segments to two half maps and a symmetry.
@@ -55,15 +52,15 @@ def refine(
     and all events. Ctrl-C stops the run and keeps what there is; stopped or killed, it goes on with --resume.
     """
     from helixlab.io import read_particles, read_volume
-    from helixlab.reconstruct import Control
+    from helixlab.reconstruct import Control, RefinementSettings, latest_settings
     from helixlab.reconstruct import refine as run
 
     given = {"twist_deg": twist_deg, "rise_A": rise_A, "point_group": point_group}
     if mask is not None:
         given["mask"] = "static"
-    settings = _settings(settings_file, values or [], given, out if resume else None)
-    if list_all:
-        list_settings(settings)
+    base = latest_settings(out) if resume else None
+    with names_set_values(values, given):
+        settings = RefinementSettings.from_sources(settings_file, values or [], given, base=base)
     start, control = time.perf_counter(), Control(settings)
     events = run(
         read_particles(particles, images_root=images_root),
@@ -85,16 +82,6 @@ def refine(
             typer.echo(f"wrote {', '.join(files.values())}")
     if ended.reason == "stopped":
         raise typer.Exit(STOPPED)
-
-
-def _settings(
-    file: Path | None, values: Sequence[str], given: dict[str, Any], run: Path | None
-) -> "RefinementSettings":
-    """What is given, in place of the defaults or, to resume, of the run's own."""
-    from helixlab.reconstruct import RefinementSettings, latest_settings
-
-    base = None if run is None else latest_settings(run)
-    return RefinementSettings.from_sources(file, values, given, base=base)
 
 
 @contextlib.contextmanager

@@ -109,7 +109,24 @@ COLUMNS = (
 
 PARTICLE_COLUMNS = tuple(c for c in COLUMNS if c.per == "particle")
 GROUP_COLUMNS = tuple(c for c in COLUMNS if c.per == "group")
-BY_NAME = {c.name: c for c in COLUMNS}
+_NUMBERED_APART = (
+    Column("micrograph", "", "_rlnMicrographName", "location/micrograph_path"),
+    Column("filament_id", "", "_rlnHelicalTubeID", "filament/filament_uid", is_integer=True),
+)
+BY_NAME = {c.name: c for c in (*COLUMNS, *_NUMBERED_APART)}
+
+
+def in_files(name: str) -> str:
+    """What a message calls a quantity of a table: RELION's label and, in brackets, CryoSPARC's.
+
+    Examples
+    --------
+    >>> in_files("psi_prior_deg"), in_files("tilt_prior_deg"), in_files("inter_box_distance_A")
+    ('_rlnAnglePsiPrior (filament/filament_pose)', '_rlnAngleTiltPrior', 'filament/inter_box_dist_A')
+    """
+    star, cs = BY_NAME[name].star, (BY_NAME[name].cs or "").format(a="alignments3D")
+    return f"{star} ({cs})" if star and cs else star or cs
+
 
 READ_TOLERANCE = {"deg": 1e-4, "px": 1e-3}
 """Differences that float32 radians and fractions of a micrograph make by themselves; else 1e-6 of the value."""

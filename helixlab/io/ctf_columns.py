@@ -4,6 +4,7 @@ import numpy as np
 from jaxtyping import Float
 
 from helixlab.errors import FileFormatError
+from helixlab.io.column_map import in_files
 from helixlab.io.particles import ParticleStack
 
 _OPTIONAL = {
@@ -50,7 +51,10 @@ def ctf_columns(stack: ParticleStack) -> dict[str, Float[np.ndarray, "n"]]:
     for name in per_group:
         values = getattr(stack.optics, name)
         if values is None:
-            raise FileFormatError(f"{stack.source.path or 'particles'}: the optics groups do not say {name}; add it.")
+            raise FileFormatError(
+                f"{stack.source.path or 'particles'}: the column {in_files(name)} of the optics groups is missing. Use "
+                "a table that has it."
+            )
         columns[name] = values[stack.optics_group]
     for name, (column, default) in _OPTIONAL.items():
         values = getattr(stack, column)
@@ -58,8 +62,9 @@ def ctf_columns(stack: ParticleStack) -> dict[str, Float[np.ndarray, "n"]]:
     for name, values in columns.items():
         bad = np.flatnonzero(~np.isfinite(values))
         if bad.size:
+            label = in_files(_OPTIONAL.get(name, (name,))[0])
             raise FileFormatError(
-                f"{stack.source.path or 'particles'}: row {bad[0] + 1} ({bad.size} in all) has no {name}; leave these "
+                f"{stack.source.path or 'particles'}: row {bad[0] + 1} ({bad.size} in all) has no {label}; leave these "
                 "rows out or estimate their CTF."
             )
     return {name: np.asarray(values, np.float64) for name, values in columns.items()}

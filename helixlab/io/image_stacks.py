@@ -109,12 +109,13 @@ def locate_image_file(name: str, table: Path | None, images_root: Path | None) -
         roots = [images_root]
     else:
         folder = (table.parent if table else Path()).absolute()
-        roots = [folder, *folder.parents][: _MAX_PARENTS + 1]
+        # Without "..": the folders above "here/../there" are not those above "here".
+        roots = [folder, *Path(os.path.abspath(folder)).parents][: _MAX_PARENTS + 1]
     for root in roots:
         if (root / relative).is_file():
             return root / relative
     where = f"{table}: " if table else ""
     raise FileFormatError(
         f"{where}the image file {relative} is not there; looked under {', '.join(str(r) for r in roots)}. "
-        "Pass the folder that the names are relative to, e.g. read_particles(path, images_root=...)."
+        "Name the folder that it is relative to with images_root."
     )

@@ -56,8 +56,8 @@ class BadImagesError(FileFormatError):
         named = "; ".join(map(str, bad[:_NAMED_AT_MOST]))
         more = f" and {len(bad) - _NAMED_AT_MOST} more" if len(bad) > _NAMED_AT_MOST else ""
         super().__init__(
-            f"{table}: found images that cannot be used: {named}{more}. Leave these rows out (stack.select) or extract "
-            "the images again."
+            f"{table}: found images that cannot be used: {named}{more}. Leave these rows out or extract the images "
+            "again."
         )
         self.bad = bad
 

@@ -145,7 +145,7 @@ def _check_is_volume(header: MrcHeader) -> None:
     if header.is_image_stack:
         raise FileFormatError(
             f"{header.path}: found a stack of {n_sections} images of {nx} × {ny} pixels; needed a map. "
-            "Read images with read_image_stack, or segments by their STAR or .cs file with read_particles."
+            "Segments are read by their STAR or .cs file (in Python read_image_stack reads images)."
         )
     if header.space_group >= 401:
         raise FileFormatError(
@@ -161,14 +161,14 @@ def _pixel_size(header: MrcHeader) -> float:
     if min(sizes) <= 0:
         raise FileFormatError(
             f"{header.path}: the header's voxel size is {_times(sizes) if max(sizes) > 0 else 0}; "
-            "pass it, e.g. read_volume(path, pixel_size_A=1.06)."
+            "correct it or pass it, e.g. read_volume(path, pixel_size_A=1.06)."
         )
     if not header.is_isotropic:
         angles = header.cell_angles_deg
         cell = "" if angles == (90.0, 90.0, 90.0) else f" in a cell with angles {_times(angles)}°"
         raise FileFormatError(
             f"{header.path}: found a voxel of {_times(sizes)} Å{cell}; a helical map needs cubic voxels. Resample the "
-            "map, or if the header is wrong pass the true size, e.g. read_volume(path, pixel_size_A=1.06)."
+            "map, or if the header is wrong correct it or pass the size, e.g. read_volume(path, pixel_size_A=1.06)."
         )
     return float(f"{sum(sizes) / 3:.7g}")
 

@@ -181,17 +181,12 @@ class ParticleStack:
         for name in names:
             if getattr(self, name) is not None:
                 continue
-            column = BY_NAME.get(name)
-            label = (
-                column.star
-                if column
-                else {"filament_id": "_rlnHelicalTubeID", "micrograph": "_rlnMicrographName"}[name]
-            )
-            since = column.since if column else "1.0"
-            cs = column.cs.format(a="alignments3D") if column and column.cs else "filament/filament_uid"
+            column = BY_NAME[name]
+            relion = column.star and f"{column.star} (RELION {column.since} and later)"
+            cryosparc = column.cs and f"{column.cs.format(a='alignments3D')} (CryoSPARC)"
             raise HelixLabError(
-                f"{self._name}: the column {label} (RELION {since} and later) or {cs} (CryoSPARC) is missing, which "
-                f"says {name}. Use a table that has it, or set it with stack.replace({name}=...)."
+                f"{self._name}: the column {' or '.join(filter(None, (relion, cryosparc)))} is missing. Use a table "
+                "that has it."
             )
 
     def replace(self, **columns: object) -> "ParticleStack":

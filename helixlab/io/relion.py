@@ -147,7 +147,7 @@ def _particles_block(path: Path | None, star: StarFile) -> StarBlock:
         found = ", ".join(f"data_{b.name}" for b in star.blocks) or "none"
         raise FileFormatError(
             f"{path}: no table has the column _rlnImageName (every RELION version writes it); found the blocks "
-            f"{found}. Needed a particle table, e.g. run_data.star. Other STAR files are read by read_star_table."
+            f"{found}. Needed a particle table, e.g. run_data.star (in Python read_star_table reads others)."
         )
     return named if named is not None else with_images[0]
 

@@ -11,6 +11,7 @@ from jaxtyping import Float, Int
 
 from helixlab.errors import HelixLabError
 from helixlab.io import BadImage, ImageSource, ParticleStack
+from helixlab.io.column_map import in_files
 from helixlab.io.image_stacks import locate_image_file, read_stack_header
 from helixlab.reconstruct.settings import RefinementSettings
 
@@ -92,7 +93,7 @@ def particles_without_ctf(stack: ParticleStack) -> tuple[BadImage, ...]:
     missing: dict[int, list[str]] = {}
     for name, values in columns.items():
         for row in [] if values is None else np.flatnonzero(~np.isfinite(values)).tolist():
-            missing.setdefault(row, []).append(name)
+            missing.setdefault(row, []).append(in_files(name))
     return tuple(BadImage(row, stack.image_name(row), f"no {', '.join(missing[row])}") for row in sorted(missing))
 
 
@@ -142,7 +143,7 @@ def bad_particles_error(stack: ParticleStack) -> HelixLabError:
     """The error that names all of a stack's bad particles."""
     return HelixLabError(
         f"{_name(stack)}: found {named_particles(find_bad_particles(stack))}; needed finite images with noise around "
-        "the particle, of one box, each with a CTF. Extract them again, or leave them out (drop_bad_images=true)."
+        "the particle, of one box, each with a CTF. Extract them again, or set drop_bad_images=true to leave them out."
     )
 
 

@@ -46,17 +46,16 @@ def split_half_sets(stack: ParticleStack, seed: int = 0) -> Int[np.ndarray, "n"]
         shared = shared_groups(groups, given)
         if len(shared):
             raise HelixLabError(
-                f"half_set: {len(shared)} of {len(np.unique(groups))} filaments have segments in both half-sets of the "
-                f"table (the first is that of row {np.flatnonzero(groups == shared[0])[0] + 1}); neighbouring segments "
-                "overlap, so that the halves are not independent. Remove the column _rlnRandomSubset or "
+                f"half-sets: {len(shared)} of {len(np.unique(groups))} filaments have segments in both half-sets of "
+                f"the table (the first is that of row {np.flatnonzero(groups == shared[0])[0] + 1}); neighbouring "
+                "segments overlap, so that the halves are not independent. Remove the column _rlnRandomSubset or "
                 "alignments3D/split, and whole filaments are dealt out."
             )
         return given
     _, members, sizes = np.unique(groups, return_inverse=True, return_counts=True)
     if len(sizes) < 2:
         raise HelixLabError(
-            "filament_id: found one filament; needed at least 2, one for each half-set. Give the segments of more "
-            "filaments."
+            "half-sets: found one filament; needed at least 2, one for each. Give the segments of more filaments."
         )
     return _deal_out(sizes, seed)[members.reshape(-1)]
 
@@ -90,7 +89,7 @@ def given_half_sets(stack: ParticleStack) -> Int[np.ndarray, "n"] | None:
     odd = np.flatnonzero((given != 1) & (given != 2))
     if odd.size:
         raise HelixLabError(
-            f"half_set: row {odd[0] + 1} ({odd.size} in all) is in half-set {given[odd[0]]}; needed 1 or 2."
+            f"half-sets: row {odd[0] + 1} ({odd.size} in all) is in half-set {given[odd[0]]}; needed 1 or 2."
         )
     return given
 

@@ -98,9 +98,9 @@ def refine(
     Raises
     ------
     HelixLabError
-        If the particles, settings or maps do not fit together: before the first event, and a new folder is empty
-        again. What fails later is an event of the log, RunEnded ("failed"), before it is raised; the run can go on from
-        its last iteration.
+        If the particles, settings or maps do not fit together: before the first event, and a folder that it made is
+        gone again. What fails later is an event of the log, RunEnded ("failed"), before it is raised; the run can go on
+        from its last iteration.
 
     Notes
     -----

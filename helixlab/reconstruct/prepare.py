@@ -164,8 +164,8 @@ def prepare_particles(
         does not fit on the disk.
     """
     pixel_size_A = _one_pixel_size(stack)
-    if stack.psi_prior_deg is None:
-        stack.require("psi_deg")
+    if stack.psi_prior_deg is None and stack.psi_deg is None:
+        stack.require("psi_prior_deg")
     psi = np.asarray(stack.psi_deg if stack.psi_prior_deg is None else stack.psi_prior_deg, np.float64)
     source = ImageSource(stack)
     box = source.box_px
@@ -231,7 +231,7 @@ def _one_pixel_size(stack: ParticleStack) -> float:
     sizes = np.unique(np.round(stack.pixel_size_A, 4))
     if len(sizes) > 1:
         raise HelixLabError(
-            f"pixel_size_A: found {sizes[0]:g} to {sizes[-1]:g} Å among the optics groups; one refinement needs one. "
+            f"pixel size: found {sizes[0]:g} to {sizes[-1]:g} Å among the optics groups; one refinement needs one. "
             "Rescale the images of one group, or refine the groups apart."
         )
     return float(stack.pixel_size_A[0])

@@ -13,13 +13,14 @@ state (five volumes more, and the poses): a run of 20 iterations with a box of 2
 for the events name them; folders of iterations that nobody will look at may be removed by hand, but the latest two.
 """
 
+import contextlib
 import hashlib
 import json
 import os
 import platform
 import secrets
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -41,6 +42,8 @@ from helixlab.record import json_text, write_bytes, write_json
 _LOCK = ".lock"
 _KEPT_STATES = 2
 """Iterations from which a run can go on: the latest, and one for when its files are damaged."""
+
+_RESUME = " with --resume (in Python resume=True)"
 
 _STATE = "state.npz"
 _FILES = ("settings.json", "inputs.json", "events.jsonl")
@@ -99,10 +102,13 @@ class RunDirectory:
     >>> folder.cleanup()
     """
 
-    def __init__(self, path: Path, settings: RefinementSettings, lock: filelock.BaseFileLock) -> None:
+    def __init__(
+        self, path: Path, settings: RefinementSettings, lock: filelock.BaseFileLock, made: Sequence[Path] = ()
+    ) -> None:
         self.path = path
         self.settings = settings
         self._lock = lock
+        self._made = made
 
     @classmethod
     def create(
@@ -130,15 +136,16 @@ class RunDirectory:
             If the folder is not empty, cannot be made, or belongs to a run that is running.
         """
         folder = Path(path)
+        made = [place for place in (folder, *folder.parents) if not place.exists()]
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise HelixLabError(f"{folder}: cannot be made ({error.strerror}); choose another folder.") from error
-        run = cls(folder, settings, _lock(folder))
+        run = cls(folder, settings, _lock(folder), made)
         if not _is_free(folder):
             run.close()
             raise HelixLabError(
-                f"{folder}: the folder is not empty; choose another one, or let the run in it go on (resume)."
+                f"{folder}: the folder is not empty; choose another one, or let the run in it go on{_RESUME}."
             )
         try:
             (folder / "iterations").mkdir(exist_ok=True)
@@ -213,12 +220,15 @@ class RunDirectory:
         self._lock.release()
 
     def discard(self) -> None:
-        """Take back a run that could not begin: the folder is empty again, and free."""
+        """Take back a run that could not begin: the folder is empty again, or gone if the run made it."""
         for name in ("iterations", "inputs"):
             shutil.rmtree(self.path / name, ignore_errors=True)
         for name in (*_FILES, _LOCK):
             (self.path / name).unlink(missing_ok=True)
         self.close()
+        with contextlib.suppress(OSError):  # somebody else has put something there
+            for folder in self._made:
+                folder.rmdir()
 
     def given(self, name: str) -> Volume | None:
         """A map that the run was given, from the folder's copy."""
@@ -288,8 +298,8 @@ class RunDirectory:
             _force_path(folder.parent)
         except OSError as error:
             raise HelixLabError(
-                f"{folder}: cannot be written: {error.strerror or error}. Check the disk, then let the run go on "
-                "(resume)."
+                f"{folder}: cannot be written: {error.strerror or error}. Check the disk, then let the run go "
+                f"on{_RESUME}."
             ) from error
         self.append(event)
         (self._iteration_folder(event.iteration - _KEPT_STATES) / _STATE).unlink(missing_ok=True)

@@ -437,6 +437,13 @@ class RefinementSettings(Settings):
                 f"{', '.join(sorted(fixed))}: decided when the run starts; begin a new run with another value."
             )
 
+    @field_validator("rise_A", mode="before")
+    @classmethod
+    def _rise_above_zero(cls, value: Any) -> Any:
+        if isinstance(value, int | float) and value <= 0:
+            raise ValueError(f"rise_A: found {value:g}; the rise is above 0; the hand is the sign of the twist.")
+        return value
+
     @field_validator("point_group")
     @classmethod
     def _known_point_group(cls, value: str) -> str:

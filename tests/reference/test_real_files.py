@@ -81,7 +81,7 @@ def test_stacks_are_no_maps_and_open_as_stacks(data_dir):
         images, _ = read_image_stack(data_dir / name)
         assert images.shape == (n, size, size)
     assert read_image_stack(data_dir / "class2d/SL251-2_group1_from_png.mrcs.gz")[1] == 2.908
-    with pytest.raises(FileFormatError, match=r"the header's voxel size is 0; pass it"):
+    with pytest.raises(FileFormatError, match=r"the header's voxel size is 0; correct it or pass it"):
         read_volume(data_dir / "particles/empiar_10076_7.mrc")
 
 

@@ -1,5 +1,6 @@
 """The command ``helixlab refine``: its JSON, its table, Ctrl-C and what resumes."""
 
+import dataclasses
 import json
 import signal
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 from helixlab import cli
 from helixlab.cli import _refine
 from helixlab.geometry import Volume
-from helixlab.io import read_particles, read_volume, write_volume
+from helixlab.io import ParticleStack, read_particles, read_volume, write_particles, write_volume
 from helixlab.reconstruct import IterationEvent, read_events
 
 _SYMMETRY = ["--twist", "-101", "--rise", "5.14"]
@@ -113,19 +114,69 @@ def test_interrupted_twice(run: Command, interrupts: list[int], tmp_path: Path) 
     assert [event.kind for event in read_events(tmp_path / "run")] == ["run_started", "iteration"]
 
 
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda s: s.replace(psi_prior_deg=None),
+            "the column _rlnAnglePsiPrior (RELION 2.0 and later) or filament/filament_pose (CryoSPARC) is missing. Use "
+            "a table that has it.",
+        ),
+        (
+            lambda s: s.replace(defocus_v_A=None),
+            "the column _rlnDefocusV (RELION 1.0 and later) or ctf/df2_A (CryoSPARC) is missing. Use a table that has "
+            "it.",
+        ),
+        (
+            lambda s: s.replace(optics=dataclasses.replace(s.optics, cs_mm=None)),
+            "the column _rlnSphericalAberration (ctf/cs_mm) of the optics groups is missing. Use a table that has it.",
+        ),
+        (
+            lambda s: s.replace(image_files=("none.mrcs",)),
+            "the image file none.mrcs is not there; looked under {}. Name the folder that it is relative to with "
+            "--images-root.",
+        ),
+    ],
+)
+def test_what_a_table_lacks_is_named_as_files_and_options_do(
+    particles: Path, tmp_path: Path, change: Callable[[ParticleStack], ParticleStack], message: str
+) -> None:
+    stack = read_particles(particles)
+    images = tuple(str(particles.parent / name) for name in stack.image_files)
+    write_particles(tmp_path / "a.star", change(stack.replace(image_files=images)))
+    words = ["refine", tmp_path / "a.star", "--out", tmp_path / "run" / "one", "--images-root", tmp_path, *_SYMMETRY]
+    failed = CliRunner().invoke(cli.app, [str(word) for word in words])
+    assert failed.exit_code == 2, failed.output
+    assert failed.stderr == f"helixlab: {tmp_path / 'a.star'}: {message.format(tmp_path)}\n"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.star"]
+
+
+def test_settings_are_listed_without_particles() -> None:
+    for command in ("refine", "compare", "check"):
+        listed = CliRunner().invoke(cli.app, [command, "--list-settings"])
+        assert listed.exit_code == 0, listed.output
+        assert "mask_threshold = 0.3  Fraction of" in listed.stdout
+
+
 def test_what_is_refused(run: Command, particles: Path, tmp_path: Path) -> None:
     write_volume(tmp_path / "mask.mrc", Volume(np.ones((16, 16, 16)), 5.0))
     for words, message in (
         (["--twist", "-101"], "--rise: missing, with --twist -101.0"),
-        ([*_SYMMETRY, "--set", "maximum=3"], "maximum: there is no such setting"),
+        ([*_SYMMETRY, "--set", "maximum=3"], "--set maximum: there is no such setting"),
+        ([*_SYMMETRY, "--set", "mask=tight"], "--set mask: found 'tight'; it must be 'dynamic' or 'static'"),
+        (
+            [*_SYMMETRY, "--set", "mask=static"],
+            "--mask: the settings ask for a static mask; give one, or --set mask=",
+        ),
         ([*_SYMMETRY, "--resume"], "run: found no run (settings.json is missing)"),
-        ([*_SYMMETRY, "--mask", tmp_path / "mask.mrc"], "mask: found (16, 16, 16) voxels for images of 32 pixels"),
+        ([*_SYMMETRY, "--mask", tmp_path / "mask.mrc"], "--mask: found (16, 16, 16) voxels for images of 32 pixels"),
         ([*_SYMMETRY, "--mask", tmp_path / "mask.mrc", "--set", "max_iterations=0"], "max_iterations: found 0"),
     ):
         failed = run(*words, "--json")
         assert failed.exit_code == 2, failed.output
         assert message in json.loads(failed.stdout)["error"]
         assert failed.stderr.splitlines()[-1] == f"helixlab: {json.loads(failed.stdout)['error']}"
+        assert not (tmp_path / "run").exists()
     assert run(*_SYMMETRY, "--set", "max_iterations=1").exit_code == 0  # nothing is in the way of another attempt
-    assert "is not empty" in run(*_SYMMETRY).stderr
-    assert "seed: decided when the run starts" in run("--resume", "--set", "seed=3").stderr
+    assert "is not empty; choose another one, or let the run in it go on with --resume.\n" in run(*_SYMMETRY).stderr
+    assert "helixlab: seed: decided when the run starts" in run("--resume", "--set", "seed=3").stderr

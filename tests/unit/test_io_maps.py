@@ -213,7 +213,7 @@ def test_missing_file_folder_and_empty_file(tmp_path):
 def test_zero_voxel_size_says_what_to_pass(map_path):
     for word in (11, 12, 13):
         with_word(map_path, word, 0.0, "<f")
-    message = r"map\.mrc: the header's voxel size is 0; pass it, e\.g\. read_volume\(path, pixel_size_A=1\.06\)\."
+    message = r"map\.mrc: .* voxel size is 0; correct it or pass it, e\.g\. read_volume\(path, pixel_size_A=1\.06\)\."
     with pytest.raises(FileFormatError, match=message):
         read_volume(map_path)
     assert read_volume(map_path, pixel_size_A=1.06).pixel_size_A == 1.06

@@ -260,6 +260,18 @@ def test_images_come_in_the_order_asked_for_from_the_project_folder(tmp_path, st
     np.testing.assert_array_equal(images, [b[0], a[2], a[0]])
 
 
+def test_image_files_are_not_looked_for_where_a_path_only_passes_through(tmp_path):
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    write_particles(tmp_path / "there" / "p.star", new_particle_stack(["a.mrcs"], [0], [0], 1.5, 8))
+    make_stack_file(tmp_path / "here" / "a.mrcs", 1)
+    around = tmp_path / "here" / ".." / "there" / "p.star"
+    with pytest.raises(FileFormatError, match=r"a\.mrcs is not there"):
+        read_particles(around).check_images()
+    make_stack_file(tmp_path / "a.mrcs", 1)  # the project's folder is above both
+    assert read_particles(around).check_images() == (8, 8)
+
+
 def test_a_missing_image_file_says_where_it_was_looked_for(tmp_path, star_path):
     with pytest.raises(
         FileFormatError, match=r"p\.star: the image file a\.mrcs is not there; looked under .*images_root"
