@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from helixlab.cli._console import list_settings, print_json, print_table, progress_bar, reports_errors
-from helixlab.cli._options import JsonOutput, ListSettings, SettingsFile, SetValues
+from helixlab.cli._console import names_set_values, print_json, print_table, progress_bar, reports_errors
+from helixlab.cli._options import JsonOutput, ListRefinementSettings, SettingsFile, SetValues
 from helixlab.errors import HelixLabError
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def compare(
     ] = None,
     settings_file: SettingsFile = None,
     values: SetValues = None,
-    list_all: ListSettings = False,
+    list_all: ListRefinementSettings = False,
     json_output: JsonOutput = False,
 ) -> None:
     """Rank symmetries by the likelihood of held-out segments.
@@ -52,9 +52,8 @@ def compare(
     from helixlab.reconstruct import RefinementSettings, compare_hypotheses
 
     start = time.perf_counter()
-    settings = RefinementSettings.from_sources(settings_file, values or [])
-    if list_all:
-        list_settings(settings)
+    with names_set_values(values, {}):
+        settings = RefinementSettings.from_sources(settings_file, values or [])
     named = _hypotheses(hypotheses)
     stack = read_particles(particles, images_root=images_root)
     with progress_bar() as report:
