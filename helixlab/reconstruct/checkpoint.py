@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from helixlab.errors import HelixLabError
+from helixlab.reconstruct.events import OTHER_VERSION
 from helixlab.reconstruct.state import RefinementState
 
 
@@ -68,10 +69,7 @@ def _restored(name: str, kind: Any, arrays: Mapping[str, np.ndarray]) -> Any:
         parts = enumerate(typing.get_args(kind))
         return tuple(_restored(_below(name, str(place)), part, arrays) for place, part in parts)
     if name not in arrays:
-        raise HelixLabError(
-            f"state.npz: {name} is missing; the run was saved by another version of HelixLab. Let that one go on with "
-            "it, or begin a new run."
-        )
+        raise HelixLabError(f"state.npz: {name} is missing; {OTHER_VERSION}")
     return arrays[name].item() if kind in (bool, int, float, str) else arrays[name]
 
 

@@ -261,6 +261,9 @@ class RunEnded(_Value):
 
 Event = RunStarted | IterationEvent | SettingsEdited | Message | RunEnded
 
+OTHER_VERSION = "the run was saved by another version of HelixLab. Let that one go on with it, or begin a new run."
+"""What it means that a run's file is whole, and cannot be understood."""
+
 _LINE: TypeAdapter[Event] = TypeAdapter(Annotated[Event, Field(discriminator="kind")])
 
 
@@ -281,7 +284,7 @@ def event_from_line(line: str | bytes) -> Event:
     Raises
     ------
     FileFormatError
-        If the line is no event.
+        If the line is no event: damaged, or of another version of HelixLab, whose events say other things.
 
     Examples
     --------
@@ -292,5 +295,7 @@ def event_from_line(line: str | bytes) -> Event:
         return _LINE.validate_json(line)
     except ValidationError as error:
         first = error.errors()[0]
-        place = ".".join(map(str, first["loc"]))
-        raise FileFormatError(f"events.jsonl: found no event ({place}: {first['msg']}); the line is damaged.") from None
+        found = ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
+        # A line that is cut short or overwritten is no JSON any more.
+        why = "the line is damaged." if first["type"] == "json_invalid" else OTHER_VERSION
+        raise FileFormatError(f"events.jsonl: found no event ({found}); {why}") from None

@@ -34,7 +34,7 @@ from helixlab.errors import FileFormatError, HelixLabError
 from helixlab.geometry import Volume
 from helixlab.io import ParticleStack, read_volume, write_volume
 from helixlab.io.image_stacks import locate_image_file
-from helixlab.reconstruct.events import Event, IterationEvent, event_from_line, event_to_line
+from helixlab.reconstruct.events import OTHER_VERSION, Event, IterationEvent, event_from_line, event_to_line
 from helixlab.reconstruct.fingerprints import check_unchanged, digest_of_table, take_fingerprint
 from helixlab.reconstruct.settings import RefinementSettings
 from helixlab.record import json_text, write_bytes, write_json
@@ -199,7 +199,7 @@ class RunDirectory:
                     f"particles: these are not the ones that the run in {folder} began with; give those, or begin a "
                     "new run."
                 )
-            run = cls(folder, RefinementSettings.from_json_file(folder / "settings.json"), lock)
+            run = cls(folder, _saved_settings(folder), lock)
             run._check_given(maps or {})
             run._clear_unfinished()
         except BaseException:
@@ -337,7 +337,7 @@ def read_events(path: str | os.PathLike[str]) -> list[Event]:
     Raises
     ------
     FileFormatError
-        If there is no log, or a line of it is damaged.
+        If there is no log, or a line of it is damaged or of another version.
     """
     try:
         content = (Path(path) / "events.jsonl").read_bytes()
@@ -359,7 +359,7 @@ def latest_settings(path: str | os.PathLike[str]) -> RefinementSettings:
         return saved.settings
     if not (Path(path) / "settings.json").is_file():
         raise HelixLabError(f"{path}: found no run (settings.json is missing); give the folder of one, or begin it.")
-    return RefinementSettings.from_json_file(Path(path) / "settings.json")
+    return _saved_settings(Path(path))
 
 
 def installed_versions() -> dict[str, str]:
@@ -430,8 +430,18 @@ def _read_iteration(folder: Path) -> SavedIteration | None:
     if found != listed:
         return None
     event = event_from_line((folder / "event.json").read_text("utf-8"))
-    settings = RefinementSettings.from_json_file(folder / "settings.json")
-    return SavedIteration(int(folder.name), folder, event, settings) if isinstance(event, IterationEvent) else None
+    return (
+        SavedIteration(int(folder.name), folder, event, _saved_settings(folder))
+        if isinstance(event, IterationEvent)
+        else None
+    )
+
+
+def _saved_settings(folder: Path) -> RefinementSettings:
+    try:
+        return RefinementSettings.from_json_file(folder / "settings.json")
+    except HelixLabError as error:
+        raise HelixLabError(f"{error} If nobody has edited it, {OTHER_VERSION}") from None
 
 
 def _events_through(events: list[Event], latest: SavedIteration | None) -> list[Event]:

@@ -1,5 +1,6 @@
 """A run's folder after a kill at any moment, and what a run leaves behind."""
 
+import hashlib
 import json
 import shutil
 from pathlib import Path
@@ -113,9 +114,27 @@ def cut_log(folder: Path, n_lines: int, part: float = 0.0) -> None:
 
 def test_a_damaged_log_is_not_read_over(run_folder: Path) -> None:
     with (run_folder / "events.jsonl").open("ab") as log:
-        log.write(b"{}\n")
+        log.write(b'{"kind": "mess\n')
     with pytest.raises(FileFormatError, match="the line is damaged"):
         read_events(run_folder)
+
+
+@pytest.mark.parametrize(
+    ("name", "found"),
+    [
+        ("event.json", r"events\.jsonl: found no event \(iteration\.later: Extra inputs .*\); "),
+        ("settings.json", r"002/settings\.json: later: there is no such setting\. If nobody has edited it, "),
+    ],
+)
+def test_a_run_of_another_version_is_not_called_damaged(run_folder: Path, name: str, found: str) -> None:
+    iteration = run_folder / "iterations" / "002"
+    (iteration / name).write_text(json.dumps({**json.loads((iteration / name).read_text()), "later": 1}))
+    manifest = json.loads((iteration / "manifest.json").read_text())
+    manifest[name] = hashlib.sha256((iteration / name).read_bytes()).hexdigest()
+    (iteration / "manifest.json").write_text(json.dumps(manifest))
+    for goes_on in (latest_settings, RunDirectory.resume):
+        with pytest.raises(HelixLabError, match=found + "the run was saved by another version of HelixLab"):
+            goes_on(run_folder)
 
 
 def test_folders_that_are_refused(run_folder: Path, tmp_path: Path) -> None:
