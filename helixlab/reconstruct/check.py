@@ -12,7 +12,13 @@ from helixlab.errors import FileFormatError
 from helixlab.geometry import wrap_deg
 from helixlab.io import BadImage, ImageSource, ParticleStack
 from helixlab.reconstruct import check_filaments, check_optics
-from helixlab.reconstruct.bad_particles import Progress, bad_images, named_particles, particles_of_other_boxes
+from helixlab.reconstruct.bad_particles import (
+    Progress,
+    bad_images,
+    named_particles,
+    particles_of_other_boxes,
+    particles_without_ctf,
+)
 from helixlab.reconstruct.findings import Finding, SetUp, Severity
 from helixlab.reconstruct.settings import RefinementSettings
 from helixlab.reconstruct.spacing import inter_box_distance_A, max_symmetry_order
@@ -52,10 +58,10 @@ def check_set_up(
     ['images', 'filaments', 'psi_prior', 'ctf']
     """
     settings = settings or RefinementSettings()
-    findings: list[Finding] = []
     box_px = int(stack.optics.box_size_px[stack.optics_group[0]])
+    severity: Severity = "warning" if settings.drop_bad_images else "error"
+    findings = list(_bad_particles("ctf", particles_without_ctf(stack), severity, "the CTF of each", "Estimate it"))
     try:
-        severity = SetUp(stack, settings, box_px).severity_of_rows
         others = particles_of_other_boxes(stack)
         findings += _bad_particles("box", others, severity, "one box size", "Extract all with it")
         rows = np.setdiff1d(np.arange(len(stack)), [one.row for one in others])
@@ -68,11 +74,29 @@ def check_set_up(
             )
     except FileFormatError as error:
         findings.append(Finding("error", "images", str(error), "", ""))
-    set_up = SetUp(stack, settings, box_px)
-    for check in (*_CHECKS, *check_filaments.CHECKS, *check_optics.CHECKS):
-        findings += check(set_up)
+    findings += _of_table_and_settings(SetUp(stack, settings, box_px))
     ranks = {"error": 0, "warning": 1, "note": 2}
     return tuple(sorted(findings, key=lambda finding: ranks[finding.severity]))
+
+
+def set_up_doubts(stack: ParticleStack, settings: RefinementSettings, box_px: int) -> tuple[Finding, ...]:
+    """What a refinement tells when it begins: all of :func:`check_set_up` but notes, and images, which it reads itself.
+
+    Parameters
+    ----------
+    stack : ParticleStack
+        With image files that are there.
+    settings : RefinementSettings
+    box_px : int
+        Of the images.
+    """
+    found = (*check_optics.header_findings(stack), *_of_table_and_settings(SetUp(stack, settings, box_px)))
+    return tuple(finding for finding in found if finding.severity != "note")
+
+
+def _of_table_and_settings(set_up: SetUp) -> Iterator[Finding]:
+    for check in (*_CHECKS, *check_filaments.CHECKS, *check_optics.CHECKS):
+        yield from check(set_up)
 
 
 # --- images -----------------------------------------------------------------------------------------
@@ -82,7 +106,7 @@ def _bad_particles(
     code: str, bad: tuple[BadImage, ...], severity: Severity, needed: str, advice: str
 ) -> Iterator[Finding]:
     if bad:
-        advice = f"{advice}, or leave these rows out (drop_bad_images)."
+        advice = f"{advice}, or set drop_bad_images=true to leave these rows out."
         yield Finding(severity, code, named_particles(bad), needed, advice, tuple(one.row for one in bad))
 
 

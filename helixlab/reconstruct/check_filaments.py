@@ -5,7 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from helixlab.errors import HelixLabError
-from helixlab.io import filament_direction_error_deg
+from helixlab.io import ParticleStack, filament_direction_error_deg
+from helixlab.io.column_map import in_files
 from helixlab.reconstruct.findings import Finding, SetUp, named_rows, row_numbers
 from helixlab.reconstruct.half_sets import given_half_sets, grouping, shared_groups
 
@@ -27,10 +28,24 @@ def filaments(set_up: SetUp) -> Iterator[Finding]:
             "no filament numbers (_rlnHelicalTubeID or filament/filament_uid)",
             "one for each segment",
             "Import the table of the helical extraction or the filament tracer. "
-            + ("Micrographs stand in for filaments in the half-sets." if has_micrographs else "Half-sets need them."),
+            + (
+                "Micrographs stand in for filaments in the half-sets, and each segment decides its polarity by itself."
+                if has_micrographs
+                else "Half-sets need them."
+            ),
         )
         if not has_micrographs:
             return
+    elif _lacks_micrographs(stack):
+        yield Finding(
+            "warning",
+            "filaments",
+            f"no micrograph names ({in_files('micrograph')})",
+            f"them, since {in_files('filament_id')} counts the filaments within each micrograph",
+            f"Image files stand in for micrographs, which makes {stack.n_filaments} filaments. Where one file holds "
+            "several micrographs, filaments of one number are taken for one: they share polarity and half-set. Use a "
+            "table with that column.",
+        )
     groups = grouping(stack)
     if len(np.unique(groups)) < 2:
         yield Finding(
@@ -93,7 +108,7 @@ def priors(set_up: SetUp) -> Iterator[Finding]:
             row_numbers(beyond),
         )
     needed = (stack.filament_id, stack.coordinate_x_px, stack.coordinate_y_px, stack.psi_prior_deg)
-    if all(column is not None for column in needed):
+    if all(column is not None for column in needed) and not _lacks_micrographs(stack):
         error_deg = filament_direction_error_deg(stack)
         error_deg = error_deg[np.isfinite(error_deg)]
         if error_deg.size and np.median(error_deg) > _MOST_PSI_ERROR_DEG:
@@ -133,6 +148,11 @@ def duplicates(set_up: SetUp) -> Iterator[Finding]:
             "Remove duplicate picks: in both half-sets they raise the FSC.",
             row_numbers(twice),
         )
+
+
+def _lacks_micrographs(stack: ParticleStack) -> bool:
+    """Whether filaments are told apart by image files and numbers that may begin anew in each micrograph."""
+    return stack.source.star is not None and stack.filament_id is not None and stack.micrograph is None
 
 
 def _repeated(*keys: np.ndarray) -> np.ndarray:

@@ -5,8 +5,8 @@ from collections.abc import Iterator
 import numpy as np
 
 from helixlab.io import ParticleStack
+from helixlab.io.column_map import BY_NAME, in_files
 from helixlab.io.image_stacks import locate_image_file, read_stack_header
-from helixlab.reconstruct.bad_particles import particles_without_ctf
 from helixlab.reconstruct.findings import Finding, SetUp, named_rows, row_numbers
 
 _VOLTAGES_KV = (60.0, 400.0)
@@ -29,19 +29,9 @@ def ctf(set_up: SetUp) -> Iterator[Finding]:
         yield Finding(
             "error",
             "ctf",
-            f"no {', '.join(missing)}",
+            f"no {', '.join(map(in_files, missing))}",
             "the CTF of each segment",
             "Estimate the CTF, or export the table with it.",
-        )
-    unknown = np.array([one.row for one in particles_without_ctf(stack)], int)
-    if unknown.size:
-        yield Finding(
-            set_up.severity_of_rows,
-            "ctf",
-            f"no number for the CTF in {named_rows(unknown)}",
-            "the CTF of each segment",
-            "Estimate it, or leave these rows out (drop_bad_images).",
-            row_numbers(unknown),
         )
     u, v = stack.defocus_u_A, stack.defocus_v_A
     if u is not None and v is not None:
@@ -70,12 +60,13 @@ def optics(set_up: SetUp) -> Iterator[Finding]:
 
 def _outside(code: str, values: np.ndarray, limits: tuple[float, float], unit: str, advice: str) -> Iterator[Finding]:
     low, high = limits
+    name = in_files(code) if code in BY_NAME else code
     rows = np.flatnonzero((values < low) | (values > high))
     if rows.size:
         yield Finding(
             "warning",
             code,
-            f"{code} {values[rows[0]]:g} in {named_rows(rows)}",
+            f"{name} {values[rows[0]]:g} in {named_rows(rows)}",
             f"{low:g} to {high:g} {unit}".strip(),
             advice,
             row_numbers(rows),

@@ -80,11 +80,6 @@ class SetUp:
         """Edge of the box."""
         return self.box_px * self.pixel_A
 
-    @property
-    def severity_of_rows(self) -> Severity:
-        """Of rows that cannot be used: a warning where a refinement may leave them out."""
-        return "warning" if self.settings.drop_bad_images else "error"
-
 
 def row_numbers(rows: Int[np.ndarray, "k"]) -> tuple[int, ...]:
     """Rows as plain numbers."""

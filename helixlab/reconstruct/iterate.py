@@ -19,6 +19,7 @@ from helixlab.geometry import Volume
 from helixlab.io import BadImagesError, ParticleStack, read_particles
 from helixlab.reconstruct.bad_particles import bad_particles_error, named_particles, usable_particles
 from helixlab.reconstruct.begin import check_given, init
+from helixlab.reconstruct.check import set_up_doubts
 from helixlab.reconstruct.checkpoint import state_from_arrays, state_to_arrays
 from helixlab.reconstruct.control import Control, StopRequested
 from helixlab.reconstruct.events import Event, IterationEvent, Message, RunEnded, SettingsEdited
@@ -46,12 +47,6 @@ _ADVICE = {
 _NOTHING_YET = (
     "The run was stopped before its first iteration ended: there are no maps. Let it go on with --resume (in Python "
     "resume=True), or remove its folder."
-)
-
-_NO_FILAMENTS = (
-    "filament_id: missing (_rlnHelicalTubeID, filament/filament_uid). Micrographs take the place of filaments: "
-    "half-sets keep them together, and each segment decides its polarity by itself. Extract segments with their "
-    "filaments, or set max_symmetry_order: how far segments lie apart is not known either."
 )
 
 _BATCH_BYTES = "batch_bytes"
@@ -162,6 +157,12 @@ class _Run:
     def reason_to_end(self) -> Literal["converged", "max_iterations"] | None:
         return None if self.state is None else terminate(self.prepared, self.state, self.settings)
 
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """What was doubted when the run began, and after its last iteration."""
+        opening = tuple(event.text for event in self.opening if isinstance(event, Message))
+        return opening if self.last is None else opening + self.last.warnings
+
     def said(self, event: Event) -> Event:
         if self.folder is not None:
             self.folder.append(event)
@@ -205,7 +206,7 @@ class _Run:
                 self.folder.path,
                 _volumes(state),
                 refined_table(self.stack, self.prepared, state.poses),
-                {**_summary(state, reason), "warnings": list(self.last.warnings)},
+                {**_summary(state, reason), "warnings": self.warnings},
                 FSCResult(curves),
                 curves[0].label,
             )
@@ -215,7 +216,7 @@ class _Run:
             iterations=self.n_done,
             seconds=seconds,
             files=files,
-            warnings=() if self.last is None else self.last.warnings,
+            warnings=self.warnings,
             **({} if state is None else final_values(state)),
         )
 
@@ -279,8 +280,8 @@ def _prepared(
     if bad:
         text = f"left out {named_particles(bad)}. The other {len(usable)} particles are used."
         opening.append(Message(level="warning", text=text))
-    if stack.filament_id is None:
-        opening.append(Message(level="warning", text=_NO_FILAMENTS))
+    doubts = set_up_doubts(stack, settings, prepared.box_px)
+    opening += [Message(level=doubt.severity, text=str(doubt)) for doubt in doubts]
     if changes:
         opening.append(SettingsEdited(iteration=n_done + 1, changes=changes))
     last = None if saved is None else saved.event

@@ -159,12 +159,15 @@ def test_a_run_that_has_ended_goes_on(particles: Path, unbroken: Path, tmp_path:
     _check_same_end(folder, unbroken)
     more = SETTINGS.replaced(max_iterations=3, twist_deg=-99.0, rise_A=5.0, symmetry_search_start_res_A=0.1)
     edited = list(refine(particles, more, folder, resume=True))
-    assert [e.kind for e in edited] == ["run_started", "settings_edited", "iteration", "run_ended"]
-    assert isinstance(edited[1], SettingsEdited)
-    assert (edited[1].iteration, edited[1].changes) == (3, more.changes_from(SETTINGS))
+    assert [e.kind for e in edited] == ["run_started", "message", "settings_edited", "iteration", "run_ended"]
+    _, doubt, changed, iteration, _ = edited
+    assert isinstance(doubt, Message)
+    assert "It never begins" in doubt.text
+    assert isinstance(changed, SettingsEdited)
+    assert (changed.iteration, changed.changes) == (3, more.changes_from(SETTINGS))
     # From here on it is the new symmetry that is imposed.
-    assert isinstance(edited[2], IterationEvent)
-    assert (edited[2].twist_deg, edited[2].rise_A, edited[2].twist_se_deg) == (-99.0, 5.0, None)
+    assert isinstance(iteration, IterationEvent)
+    assert (iteration.twist_deg, iteration.rise_A, iteration.twist_se_deg) == (-99.0, 5.0, None)
     assert [e.iteration for e in read_events(folder) if isinstance(e, IterationEvent)] == [1, 2, 3]
     assert latest_settings(folder).max_iterations == 3
 
@@ -177,8 +180,10 @@ def test_edits_between_iterations_are_said(particles: Path) -> None:
 
 def test_a_table_without_filaments_is_used_and_told_of(particles: Path) -> None:
     stack = read_particles(particles).replace(filament_id=None)
-    started, message = itertools.islice(refine(stack, SETTINGS), 2)
+    started, distance, message = itertools.islice(refine(stack, SETTINGS), 3)
     assert isinstance(started, RunStarted)
+    assert isinstance(distance, Message)
+    assert "no distance between boxes" in distance.text
     assert isinstance(message, Message)
     assert "each segment decides its polarity by itself" in message.text
 
