@@ -46,7 +46,8 @@ def compare(
 
     Each hypothesis and the control without symmetry is refined at low resolution from random azimuths; each half map is
     then scored on the segments of the other half. Twist and rise are taken as they are given. The best must beat the
-    others by three standard errors over filaments. Settings are those of a refinement.
+    others by three standard errors over filaments. Settings are those of a refinement. What is done is said on stderr;
+    the ranking comes at the end, and Ctrl-C leaves none.
     """
     from helixlab.io import read_particles
     from helixlab.reconstruct import RefinementSettings, compare_hypotheses
@@ -56,9 +57,14 @@ def compare(
         settings = RefinementSettings.from_sources(settings_file, values or [])
     named = _hypotheses(hypotheses)
     stack = read_particles(particles, images_root=images_root)
-    with progress_bar() as report:
+    names = {str(symmetry): name for name, symmetry in reversed(named)}
+    with progress_bar(keeps_stages=True) as report:
         found = compare_hypotheses(
-            stack, [symmetry for _, symmetry in named], resolution_A=resolution_A, settings=settings, progress=report
+            stack,
+            [symmetry for _, symmetry in named],
+            resolution_A=resolution_A,
+            settings=settings,
+            progress=lambda stage, fraction: report(names.get(stage, stage), fraction),
         )
     if json_output:
         print_json(

@@ -4,6 +4,7 @@ import contextlib
 import functools
 import os
 import sys
+import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -99,8 +100,11 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
 
 @contextlib.contextmanager
-def progress_bar() -> Iterator[Progress]:
-    """A callable (stage, fraction) that draws a bar on stderr; silent where stderr is no terminal."""
+def progress_bar(*, keeps_stages: bool = False) -> Iterator[Progress]:
+    """A callable (stage, fraction) that draws a bar on stderr; silent where stderr is no terminal.
+
+    With ``keeps_stages`` each stage that is done stays as a line with its seconds, in a terminal and in a log.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
@@ -108,11 +112,22 @@ def progress_bar() -> Iterator[Progress]:
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as bar:
         task = bar.add_task("starting", total=1.0)
+        now, since = "", time.perf_counter()
+
+        def begin(stage: str) -> None:
+            nonlocal now, since
+            if keeps_stages and now:
+                line = f"{now}: {time.perf_counter() - since:.1f} s"
+                console.print(line, markup=False, highlight=False, soft_wrap=True)
+            now, since = stage, time.perf_counter()
 
         def report(stage: str, fraction: float) -> None:
+            if stage != now:
+                begin(stage)
             bar.update(task, description=stage, completed=fraction)
 
         yield report
+        begin("")
 
 
 def check_free(paths: Sequence[Path], overwrite: bool) -> None:

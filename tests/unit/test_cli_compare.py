@@ -1,6 +1,8 @@
 """The command ``helixlab compare``: what is asked, the table, and its JSON."""
 
 import json
+import re
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,6 +21,8 @@ from helixlab.reconstruct.held_out import HeldOutScores
 from helixlab.reconstruct.verdicts import ScoredMaps, compare_scores
 
 FILAMENT = np.repeat(np.arange(6), 2)
+STOPS_AT_DEG = 13.0
+"""Ctrl-C comes at a hypothesis with this twist."""
 
 Command = Callable[..., Result]
 
@@ -32,6 +36,11 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         particles: object, hypotheses: list[HelicalSymmetry], **options: Any
     ) -> HypothesisComparison:
         found.update(hypotheses=hypotheses, **options)
+        for symmetry in hypotheses:
+            options["progress"](str(symmetry), 0.0)
+            options["progress"](str(symmetry), 0.1)
+            if symmetry.twist_deg == STOPS_AT_DEG:
+                signal.raise_signal(signal.SIGINT)
         noise = np.random.default_rng(0).normal(scale=0.1, size=(len(hypotheses) + 1, 12))
         maps = [
             ScoredMaps("helical", s, HeldOutScores(20.0 - 5 * n + noise[n], FILAMENT), 4, 2.5)
@@ -70,6 +79,16 @@ def test_json_holds_all_numbers(run: Command, asked: dict[str, Any]) -> None:
     assert second["difference"] == pytest.approx(-5, abs=0.3)  # ten standard errors of the mean of 12 segments
     assert second["difference_se"] > 0
     assert (control["kind"], control["twist_deg"], control["seconds"]) == ("asymmetric", None, 2.5)
+
+
+def test_what_is_done_is_said_as_it_goes(run: Command, asked: dict[str, Any]) -> None:
+    done = run("--hypotheses", "-101.1/5.13,29.4/21.8/C6", "--json")
+    assert re.fullmatch(r"-101\.1/5\.13: \d+\.\d s\n29\.4/21\.8/C6: \d+\.\d s\n", done.stderr), done.stderr
+    stopped = run("--hypotheses", f"-101.1/5.13,{STOPS_AT_DEG}/21.8", "--json")
+    assert stopped.exit_code == 130
+    message = "stopped by Ctrl-C before the end; there is no result."
+    assert json.loads(stopped.stdout) == {"error": message}
+    assert re.fullmatch(rf"-101\.1/5\.13: \d+\.\d s\nhelixlab: {message}\n", stopped.stderr), stopped.stderr
 
 
 def test_the_table_says_why(run: Command, asked: dict[str, Any]) -> None:
