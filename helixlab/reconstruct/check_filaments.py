@@ -6,7 +6,6 @@ import numpy as np
 
 from helixlab.errors import HelixLabError
 from helixlab.io import ParticleStack, filament_direction_error_deg
-from helixlab.io.column_map import in_files
 from helixlab.reconstruct.findings import Finding, SetUp, named_rows, row_numbers
 from helixlab.reconstruct.half_sets import given_half_sets, grouping, shared_groups
 
@@ -40,8 +39,8 @@ def filaments(set_up: SetUp) -> Iterator[Finding]:
         yield Finding(
             "warning",
             "filaments",
-            f"no micrograph names ({in_files('micrograph')})",
-            f"them, since {in_files('filament_id')} counts the filaments within each micrograph",
+            "no micrograph names (_rlnMicrographName)",
+            "them, since _rlnHelicalTubeID counts the filaments of each micrograph anew",
             f"Image files stand in for micrographs, which makes {stack.n_filaments} filaments. Where one file holds "
             "several micrographs, filaments of one number are taken for one: they share polarity and half-set. Use a "
             "table with that column.",
