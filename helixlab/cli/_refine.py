@@ -15,8 +15,8 @@ from helixlab.cli._options import JsonOutput, ListRefinementSettings, SettingsFi
 if TYPE_CHECKING:
     from helixlab.reconstruct import Control, Event, IterationEvent, RunEnded, RunStarted
 
-_COLUMNS = ("iter.", "aligned", "GSFSC Å", "twist °", "± °", "rise Å", "± Å", "log P", "seconds")
-"""Aligned: the resolution to which; log P: of a segment's best pose, the mean."""
+_COLUMNS = ("iter.", "aligned", "GSFSC Å", "twist °", "± °", "rise Å", "± Å", "seconds")
+"""Aligned: the resolution to which. With one more, lines of 80 characters would not hold them."""
 
 
 @reports_errors
@@ -201,7 +201,6 @@ def _row(event: "IterationEvent") -> tuple[str, ...]:
         _number(event.twist_se_deg, 3),
         _number(event.rise_A, 4),
         _number(event.rise_se_A, 4),
-        _number(event.log_likelihood, 1),
         _number(sum(event.seconds.values()), 1),
     )
 

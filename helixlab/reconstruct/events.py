@@ -157,10 +157,13 @@ class IterationEvent(_Value):
         The halves shared their reference up to this resolution.
     angular_step_deg : float
         Of the grid of orientations, from whose peaks poses climb.
-    log_likelihood : float
-        Mean per segment of its best pose's log posterior, without the term Σ|X|².
+    log_posterior : float
+        Mean per segment of its best pose's, without the term Σ|X|². It grows with the shells that are aligned: no measure
+        of one iteration against another.
     held_out_log_likelihood, held_out_se : float or None
-        Mean per segment on the other half's map, and its standard error over filaments.
+        Mean per segment on the other half's map, and its standard error over filaments; of the last iteration. Not to
+        be compared between runs, whose halves share what each came to at low resolution, and whose masks and ranges of
+        poses differ: :func:`helixlab.reconstruct.compare.compare_hypotheses` compares symmetries.
     max_probability : float
         Mean over segments of the best pose's probability.
     polarity : Polarity or None
@@ -197,7 +200,7 @@ class IterationEvent(_Value):
     is_shift_limited: bool = False
     low_resolution_join_A: Number | None = None
     angular_step_deg: Number | None = None
-    log_likelihood: Number | None = None
+    log_posterior: Number | None = None
     held_out_log_likelihood: Number | None = None
     held_out_se: Number | None = None
     max_probability: Number | None = None

@@ -62,7 +62,7 @@ def iteration_event(
         is_shift_limited=settings.limit_shifts and state.symmetry is not None,
         low_resolution_join_A=info.join_A,
         angular_step_deg=ranges.orientations(particles.resolution_A(grid_shell)).steps_deg[0],
-        log_likelihood=float(info.log_posterior.mean()),
+        log_posterior=float(info.log_posterior.mean()),
         max_probability=float(best.weight.mean()),
         polarity=_polarity(particles, best),
         fsc=tuple(_curve(label, c.freq_per_A, c.fsc) for label, c in curves.items()),

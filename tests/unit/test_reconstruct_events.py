@@ -39,7 +39,7 @@ def iteration_event(number: int = 1, seed: int = 0) -> IterationEvent:
         iteration=number, stage="local symmetry search", resolution_A=np.float32(6.1), twist_deg=-101.1, rise_A=5.13,
         twist_se_deg=0.01, rise_se_A=0.002, symmetry_order=4, is_symmetry_searched=True, is_realspace_symmetrized=True,
         is_nonuniform=True, is_shift_limited=True, low_resolution_join_A=12.0, angular_step_deg=1.8,
-        log_likelihood=-1e5 / 3, held_out_log_likelihood=-3.3,
+        log_posterior=-1e5 / 3, held_out_log_likelihood=-3.3,
         held_out_se=0.1, max_probability=0.9, fsc=(curve,), noise=(curve,), orientations=plane, shifts=plane,
         psi_offsets=line, files={"map": "iterations/001/map.mrc"}, seconds={"expectation": 1 / 3}, warnings=("Å",),
         polarity=Polarity(flipped_fraction=0.5, agreeing_fraction=1, uncertain_fraction=rng.random()),
