@@ -158,8 +158,8 @@ class IterationEvent(_Value):
     angular_step_deg : float
         Of the grid of orientations, from whose peaks poses climb.
     log_posterior : float
-        Mean per segment of its best pose's, without the term Σ|X|². It grows with the shells that are aligned: no measure
-        of one iteration against another.
+        Mean per segment of its best pose's, without the term Σ|X|². It grows with the shells that are aligned, and
+        tells nothing of one iteration against another.
     held_out_log_likelihood, held_out_se : float or None
         Mean per segment on the other half's map, and its standard error over filaments; of the last iteration. Not to
         be compared between runs, whose halves share what each came to at low resolution, and whose masks and ranges of
