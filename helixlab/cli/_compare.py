@@ -116,7 +116,10 @@ def _typed(word: str, source: str) -> tuple[str, "HelicalSymmetry"]:
         numbers = float(twist), float(rest[0])
     except ValueError:
         raise HelixLabError(f"{source}: found {word!r}, which is no such file and no symmetry; {_FORM}.") from None
-    return word, HelicalSymmetry(*numbers, *rest[1:])
+    try:
+        return word, HelicalSymmetry(*numbers, *rest[1:])
+    except HelixLabError as error:
+        raise HelixLabError(f"{source}: found {word!r}; {error}") from None
 
 
 # --- what is said -------------------------------------------------------------------------------

@@ -122,5 +122,5 @@ def in_option_words(message: str, options: Collection[str] | None = None) -> str
         message = re.sub(r" or pass [\w ]*, e\.g\. read_volume\([^)]*\)", "", message)
     message = re.sub(r"read_volume\(path, pixel_size_A=([\d.]+)\)", r"--pixel-size \1", message)
     message = re.sub(r"overwrite=True", "--overwrite", message)
-    message = re.sub(r"\b[Ss]et (?=\w+=)", "--set ", message)
+    message = re.sub(r"(?<!-)\b[Ss]et (?=\w+=)", "--set ", message)
     return _FIELD.sub(option, _PLAIN_WORDS.sub(option, message))

@@ -188,7 +188,7 @@ def _check_prepared(particles: PreparedParticles, hypotheses: Sequence[HelicalSy
         count = len(np.unique(particles.filament[particles.rows_of(half)]))
         if count < _LEAST_FILAMENTS // 2:
             raise HelixLabError(
-                f"filament_id: found {count} in half-set {half}; a comparison needs {_LEAST_FILAMENTS // 2} filaments "
+                f"half-sets: found {count} in half-set {half}; a comparison needs {_LEAST_FILAMENTS // 2} filaments "
                 "in each. Give more filaments, or half-sets of more equal size."
             )
     for symmetry in hypotheses:

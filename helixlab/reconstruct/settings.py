@@ -439,9 +439,9 @@ class RefinementSettings(Settings):
 
     @field_validator("rise_A", mode="before")
     @classmethod
-    def _rise_above_zero(cls, value: Any) -> Any:
+    def _positive_rise(cls, value: Any) -> Any:
         if isinstance(value, int | float) and value <= 0:
-            raise ValueError(f"rise_A: found {value:g}; the rise is above 0; the hand is the sign of the twist.")
+            HelicalSymmetry(0.0, value)  # refuses it, in the words that are used everywhere
         return value
 
     @field_validator("point_group")

@@ -141,6 +141,7 @@ def test_wrong_usage_ends_with_code_2(run, arguments):
         ("a.mrc: it exists; pass overwrite=True.", "a.mrc: it exists; pass --overwrite."),
         ("my_rise_A.mrc: there is no such file", "my_rise_A.mrc: there is no such file"),
         ("box: found 3; a box is larger", "--box: found 3; a box is larger"),
+        ("mask: or set seed=1, e.g. --set seed=1", "--mask: or --set seed=1, e.g. --set seed=1"),
         ("inner_radius_A: found 9; below outer_radius_A 5", "--inner-radius: found 9; below --outer-radius 5"),
     ],
 )

@@ -114,8 +114,8 @@ def test_files_of_lines_and_of_the_explorer(run: Command, asked: dict[str, Any],
     assert json.loads(done.stdout)["hypotheses"][0]["name"] == "one"
 
 
-@pytest.mark.parametrize("bad", ["missing.txt", "12", "a/b", "1/2/C1/4"])
+@pytest.mark.parametrize("bad", ["missing.txt", "12", "a/b", "1/2/C1/4", "60/-12", "60/12/T"])
 def test_what_is_no_hypothesis_is_refused(run: Command, bad: str) -> None:
     done = run("--hypotheses", bad, "--json")
     assert done.exit_code == 2
-    assert bad in json.loads(done.stdout)["error"]
+    assert json.loads(done.stdout)["error"].startswith(f"--hypotheses: found '{bad}'")

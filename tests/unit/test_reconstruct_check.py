@@ -195,4 +195,7 @@ def test_bad_images_and_the_command(sound: ParticleStack, tmp_path: Path) -> Non
     assert "[bad_images]" not in unread.stdout
     wrong = CliRunner().invoke(cli.app, [*words, "--rise", "-4"])
     assert wrong.exit_code == 2
-    assert wrong.stderr == "helixlab: --rise: found -4; the rise is above 0; the hand is the sign of the twist.\n"
+    assert wrong.stderr == (
+        "helixlab: --rise: found -4.0; the rise is a positive length in Å. For a left-handed helix make the twist "
+        "negative, not the rise.\n"
+    )
