@@ -11,6 +11,7 @@ import numpy as np
 from helixlab.errors import FileFormatError
 from helixlab.geometry import wrap_deg
 from helixlab.io import BadImage, ImageSource, ParticleStack
+from helixlab.io.column_map import in_files
 from helixlab.reconstruct import check_filaments, check_optics
 from helixlab.reconstruct.bad_particles import (
     Progress,
@@ -169,8 +170,9 @@ def _symmetry_order(set_up: SetUp) -> Iterator[Finding]:
             yield Finding(
                 "warning",
                 "symmetry_order",
-                "no distance between boxes (no column of it, no track lengths)",
-                "it, to know how many asymmetric units a segment may contribute",
+                "no distance between boxes",
+                f"{in_files('filament_id')} and {in_files('track_length_A')}, or {in_files('inter_box_distance_A')}, "
+                "to know how many asymmetric units a segment may contribute",
                 "Set max_symmetry_order to the distance over the rise, rounded down; without it, each segment "
                 "contributes 1.",
             )

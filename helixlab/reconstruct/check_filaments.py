@@ -6,6 +6,7 @@ import numpy as np
 
 from helixlab.errors import HelixLabError
 from helixlab.io import ParticleStack, filament_direction_error_deg
+from helixlab.io.column_map import in_files
 from helixlab.reconstruct.findings import Finding, SetUp, named_rows, row_numbers
 from helixlab.reconstruct.half_sets import given_half_sets, grouping, shared_groups
 
@@ -24,7 +25,7 @@ def filaments(set_up: SetUp) -> Iterator[Finding]:
         yield Finding(
             "warning" if has_micrographs else "error",
             "filaments",
-            "no filament numbers (_rlnHelicalTubeID or filament/filament_uid)",
+            f"no filament numbers, {in_files('filament_id')}",
             "one for each segment",
             "Import the table of the helical extraction or the filament tracer. "
             + (
@@ -69,7 +70,7 @@ def filaments(set_up: SetUp) -> Iterator[Finding]:
             "half_sets",
             f"{len(shared)} filaments with segments in both half-sets ({named_rows(rows)})",
             "each filament in one",
-            "Remove the column of half-sets; whole filaments are dealt out then.",
+            f"Remove the column {in_files('half_set')}; whole filaments are dealt out then.",
             row_numbers(rows),
         )
     share = float(np.mean(half_set == 1))
@@ -79,7 +80,7 @@ def filaments(set_up: SetUp) -> Iterator[Finding]:
             "half_sets",
             f"{share:.0%} of the segments in half-set 1",
             "about half of them",
-            "Remove the column of half-sets to have them dealt out evenly.",
+            f"Remove the column {in_files('half_set')} to have filaments dealt out evenly.",
         )
 
 
@@ -90,7 +91,7 @@ def priors(set_up: SetUp) -> Iterator[Finding]:
         yield Finding(
             "error" if stack.psi_deg is None else "warning",
             "psi_prior",
-            "no psi priors (_rlnAnglePsiPrior or filament/filament_pose)",
+            f"no psi priors, {in_files('psi_prior_deg')}",
             "the direction of each filament in its image",
             "Use the table of the filament tracer; in-plane angles of 2D classification (psi) stand in for it.",
         )
