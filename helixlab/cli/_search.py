@@ -120,6 +120,8 @@ def audit(
     other = read_volume(half2, pixel_size_A=pixel_size_A) if half2 else None
     with progress_bar() as report:
         found = audit_symmetry(volume, symmetry, other, progress=report)
+    told = [finding.message for finding in found.findings]
+    warn([text for text in found.search.warnings if text not in told])
     if json_output:
         print_json(found.to_dict())
         return

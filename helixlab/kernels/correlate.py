@@ -132,8 +132,9 @@ def departure_noise(
 ) -> Float[Array, "lag_z lag_phi"]:
     """The noise term of a single map, from its departure d from its own symmetric average s.
 
-    The map's power is |s + d|². Beside |s|² it holds 2 Re(conj(s)·d), taken as it is, and |d|², taken with random
-    phases: correlated with itself d would peak at the origin, not spread like noise.
+    The map's power is |s + d|². Beside |s|² it holds 2 Re(conj(s)·d), taken as it is, and |d|², in whose place stands
+    the correlation of d with its own point image, d²: d with itself would peak at the origin, not spread like noise.
+    Neighbouring radii, whose noise is alike, keep what they share.
 
     Parameters
     ----------
@@ -157,8 +158,7 @@ def departure_noise(
     count = jnp.fft.ifft(padded * jnp.einsum("k,kz->z", inside.astype(jnp.float32), shift)).real[:nz]
     average = jnp.fft.fft(copies * (window / jnp.maximum(count, 0.5)), n=2 * nz, axis=2)
     departure = spectrum - average
-    # |d|² as the correlation of d with its own mirror image: no peak at the origin, and else as noise with itself. Its
-    # widest overlap, at the height of the last section, is moved to lag 0.
+    # Points and images overlap most at the height of the last section: that comes to lag 0.
     centred = jnp.exp(2j * jnp.pi * (((nz - 1) * kz) % 1.0))
     power = cross_power(2.0 * average, departure) + jnp.sum(departure**2, axis=0) * centred
     n_copies = jnp.maximum(jnp.sum(inside) * order, 2.0)

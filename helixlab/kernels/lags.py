@@ -320,9 +320,9 @@ def screw_errors(
     correlation, limits, twist_deg, rise_A
         The maximum.
     is_departure : bool
-        Whether the noise term is that of :func:`~helixlab.kernels.correlate.departure_noise`. A departure has nothing
-        left that all copies share, which its correlation with the map lacks at every lag. Differences between lags
-        up and down the axis lack nothing, and the slope of what is real (C is even) is half such a difference.
+        Whether the noise term is that of :func:`~helixlab.kernels.correlate.departure_noise`. A departure lacks what
+        all copies share, and with it a part of the noise at every lag, the same up and down the axis. Differences
+        between lags k and −k lack nothing; and the slope of an even function, as C is, is half such a difference.
     """
     unit = jnp.stack([1.0, 1.0 / correlation.z_step_A])
     last = jnp.maximum(jnp.floor(limits.max_z_A / rise_A), 1.0)
@@ -342,7 +342,7 @@ def screw_errors(
         k = (i + 1).astype(jnp.float32)
         slope = noise_slope(k)
         if is_departure:
-            # The noise term's variance is that of one lag, a difference has twice as much.
+            # The variance of the noise term is that of one lag; a difference has twice as much.
             slope = (slope - noise_slope(-k)) * np.float32(np.sqrt(0.5))
         used = is_used(limits, k * twist_deg, k * rise_A)
         return total + jnp.where(used, k * slope, 0.0)

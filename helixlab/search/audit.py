@@ -8,12 +8,15 @@ import numpy as np
 from helixlab.errors import HelixLabError
 from helixlab.geometry import HelicalSymmetry, Volume, wrap_deg
 from helixlab.search.filament import prepare_filament
+from helixlab.search.imposed import PERHAPS_IMPOSED, imposed_warning
 from helixlab.search.judge import Judge
 from helixlab.search.pipeline import Progress, search_symmetry
 from helixlab.search.result import Candidate, SearchResult
 from helixlab.search.settings import MIN_RISE_A, SearchSettings
 
-Code = Literal["axis", "sign", "multiple", "too_fine", "point_group", "values", "undecided", "other", "right"]
+Code = Literal[
+    "axis", "sign", "multiple", "too_fine", "point_group", "values", "undecided", "imposed", "other", "right"
+]
 
 _GOOD_PART = 0.97
 """A description whose score reaches this part of the best one's is accepted as it stands."""
@@ -32,7 +35,8 @@ class Finding:
     Parameters
     ----------
     code : str
-        "axis", "sign", "multiple", "too_fine", "point_group", "values", "undecided", "other" or "right".
+        "axis", "sign", "multiple", "too_fine", "point_group", "values", "undecided", "imposed" (on the map, before),
+        "other" or "right".
     message : str
         What was found, and what it should be.
     """
@@ -48,7 +52,8 @@ class AuditReport:
     Parameters
     ----------
     verdict : str
-        "right"; "incomplete" (true, but less than the whole symmetry); "wrong"; "undecided" (this map cannot tell).
+        "right"; "incomplete" (true, but less than the whole symmetry); "wrong"; "undecided" (this map cannot tell, or
+        has what was imposed on it).
     findings : tuple of Finding
     given : HelicalSymmetry
     given_score : float
@@ -145,6 +150,11 @@ def audit_symmetry(
                 f"This map cannot decide: {best.symmetry} and {'; '.join(map(str, rivals))} fit alike.",
             )
         )
+    if search.is_imposed:
+        verdict = "wrong" if verdict == "wrong" else "undecided"
+        found.append(Finding("imposed", imposed_warning(has_half_maps=half2 is not None)))
+    elif search.is_imposed is None and verdict == "right":
+        found = [replace(one, message=f"{one.message} {PERHAPS_IMPOSED}") for one in found]
     findings += found
     if axis != "z" and verdict in ("right", "incomplete"):
         verdict = "wrong"

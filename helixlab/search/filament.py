@@ -273,7 +273,7 @@ def _weighted_map(
     data = jnp.asarray(volume.data)
     # Soft ends: where the box cuts the filament it would show frequencies that the map does not have.
     ends = {"z_fraction": 0.6, "edge_px": max(5.0, 0.15 * volume.shape[0])}
-    power = _power_per_term(data, cylindrical_mask(volume.shape, outer_px, **ends))
+    power = power_per_term(data, cylindrical_mask(volume.shape, outer_px, **ends))
     if not power[1:].sum() > 0:
         raise HelixLabError(
             "volume: found no density inside the cylinder; check the radii, and that the filament lies along z."
@@ -282,8 +282,8 @@ def _weighted_map(
     solvent_px = max(outer_px, solvent_px)
     if widest_px - solvent_px > _SOLVENT_PX:
         ring = {"inner_radius_px": solvent_px + 3.0, "z_fraction": 0.6, "edge_px": 3.0}
-        noise = _power_per_term(data, cylindrical_mask(volume.shape, widest_px, **ring))
-        wiener = _smoothed(np.clip(1.0 - _smoothed(noise) / np.maximum(_smoothed(power), 1e-30), 0.0, 1.0))
+        noise = power_per_term(data, cylindrical_mask(volume.shape, widest_px, **ring))
+        wiener = smoothed(np.clip(1.0 - smoothed(noise) / np.maximum(smoothed(power), 1e-30), 0.0, 1.0))
         kept = np.nonzero(wiener >= _LOST_PART)[0]
         terms = np.arange(len(power)) ** 2.0
         # The floor at high frequency: what shows at low ones alone may be the filament's own rim.
@@ -298,7 +298,7 @@ def _weighted_map(
     return [volume.data], float(1.0 / freq[min(shell, len(shells))])
 
 
-def _power_per_term(data: Float[Array, "z y x"], mask: Float[Array, "z y x"]) -> Float[np.ndarray, "s"]:
+def power_per_term(data: Float[Array, "z y x"], mask: Float[Array, "z y x"]) -> Float[np.ndarray, "s"]:
     """Mean power of the terms of each shell, per voxel of the mask."""
     _, power, _ = shell_correlation(data, data, mask)
     _, white, _ = shell_correlation(*_unit_noise(mask.shape), mask)
@@ -310,7 +310,7 @@ def _weighted_halves(half1: Volume, half2: Volume, outer_px: float) -> tuple[lis
     mask = cylindrical_mask(half1.shape, outer_px)
     cross, power1, power2 = (np.asarray(a, np.float64) for a in shell_correlation(first, second, mask))
     mean_power = np.maximum((power1 + power2) / 2, 1e-30)
-    fsc = _smoothed(np.clip(cross / np.maximum(np.sqrt(power1 * power2), 1e-30), 0.0, 1.0))
+    fsc = smoothed(np.clip(cross / np.maximum(np.sqrt(power1 * power2), 1e-30), 0.0, 1.0))
     below = np.nonzero(fsc[1:] < 0.143)[0]
     last = int(below[0]) if len(below) else len(fsc) - 1
     if last < 2:
@@ -320,7 +320,7 @@ def _weighted_halves(half1: Volume, half2: Volume, outer_px: float) -> tuple[lis
         )
     # Noise power per term (shells differ in their number), bounded below: hardly noisy halves are not whitened.
     _, terms, _ = (np.asarray(a, np.float64) for a in shell_correlation(*_unit_noise(half1.shape), mask))
-    noise = _smoothed(mean_power * (1 - fsc)) / np.maximum(terms, 1e-30)
+    noise = smoothed(mean_power * (1 - fsc)) / np.maximum(terms, 1e-30)
     noise = np.maximum(noise, 1e-3 * np.max(mean_power[1:] / np.maximum(terms[1:], 1e-30)))
     fsc[last + 1 + max(2, last // 5) :] = 0.0
     weights = np.sqrt(fsc / (1 + fsc) / (noise / noise[1:].max()))
@@ -335,7 +335,8 @@ def _unit_noise(shape: tuple[int, ...]) -> tuple[Float[Array, "z y x"], Float[Ar
     return noise, noise
 
 
-def _smoothed(curve: Float[np.ndarray, "s"]) -> Float[np.ndarray, "s"]:
+def smoothed(curve: Float[np.ndarray, "s"]) -> Float[np.ndarray, "s"]:
+    """A curve over shells, averaged with its neighbours."""
     return np.convolve(np.pad(curve, 1, mode="edge"), [0.25, 0.5, 0.25], mode="valid")
 
 

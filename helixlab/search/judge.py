@@ -259,7 +259,9 @@ class Judge:
             if accepted is None:
                 return symmetry.canonical(), sorted(pseudo, key=lambda p: -p.ratio), undecided
             refined = self.refine(accepted)
-            symmetry = refined if self.is_within_peak(symmetry, refined) else accepted
+            # In noise a climb may end at no rise at all, of which everything is a multiple.
+            is_kept = refined.rise_A > 0.99 * self.min_rise_A and self.is_within_peak(symmetry, refined)
+            symmetry = refined if is_kept else accepted
 
     def is_within_peak(self, symmetry: HelicalSymmetry, known: HelicalSymmetry) -> bool:
         """Whether a screw is one of ``known``'s operators to within the width of a correlation peak."""

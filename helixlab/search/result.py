@@ -26,7 +26,7 @@ class Candidate:
     score_se : float
         Standard error of the score from noise.
     twist_se_deg, rise_se_A : float or None
-        Standard errors; None where the map does not determine the value.
+        Standard errors; None where the map does not determine the value, or had the symmetry imposed before.
     indistinguishable_from : tuple of int
         Positions, in the list of candidates, of rivals that fit as well within the noise.
     notes : tuple of str
@@ -87,6 +87,9 @@ class SearchResult:
         What the alignment of the axis did; None when it was switched off.
     dyad_deg, dyad_z_A : float or None
         Azimuth and height of a dyad of Dn.
+    is_imposed : bool or None
+        Whether the map obeys the first candidate to more than its noise allows, so that the search repeats what was
+        imposed before: then no standard error is given. None where the map has no noise to tell by.
     """
 
     candidates: tuple[Candidate, ...]
@@ -101,6 +104,7 @@ class SearchResult:
     axis: AxisReport | None = None
     dyad_deg: float | None = None
     dyad_z_A: float | None = None
+    is_imposed: bool | None = False
 
     @property
     def best(self) -> Candidate:
@@ -126,6 +130,7 @@ class SearchResult:
             "axis": self.axis.to_dict() if self.axis else None,
             "dyad_deg": self.dyad_deg,
             "dyad_z_A": self.dyad_z_A,
+            "is_imposed": self.is_imposed,
         }
 
 

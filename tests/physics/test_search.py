@@ -5,7 +5,11 @@ import pytest
 
 from helixlab.geometry import HelicalSymmetry, Volume, wrap_deg
 from helixlab.io import read_volume, write_volume
-from helixlab.search import SearchSettings, align_axis, audit_symmetry, search_symmetry
+from helixlab.kernels.fourier import low_pass
+from helixlab.kernels.symmetrize import impose_symmetry
+from helixlab.search import SearchSettings, align_axis, audit_symmetry, prepare_filament, search_symmetry
+from helixlab.search.imposed import obeys_beyond_noise
+from helixlab.search.judge import Judge
 from helixlab.simulate import builtin_unit, simulate_helix
 
 # model, symmetry, box, Å per voxel, resolution
@@ -95,6 +99,74 @@ def test_standard_errors_from_half_maps_are_true():
     # Mean square of about 15 independent normal deviates: 0.25 to 2.4 with probability 0.998. `make bench` prints
     # the coverage over a hundred seeds.
     assert 0.25 < np.mean(np.square(deviations)) < 2.4
+
+
+@pytest.fixture(scope="module")
+def noisy():
+    truth = HelicalSymmetry(-101.1, 5.13)
+    return simulate_helix("builtin", truth, box=64, pixel_size_A=2.5, resolution_A=6.0, fsc_resolution_A=7.0)
+
+
+def test_standard_errors_from_one_map_are_true(noisy):
+    truth, noise_sd = noisy.symmetry, np.std(noisy.volume.data - noisy.truth.data)
+    rng = np.random.default_rng(0)
+    deviations = []
+    for _ in range(20):
+        noise = noise_sd * rng.standard_normal(noisy.truth.shape, np.float32)
+        filament = prepare_filament(noisy.truth.with_data(noisy.truth.data + noise))
+        found = Judge(filament).refine(truth)
+        twist_se, rise_se = Judge(filament.with_departure_noise(found)).standard_errors(found)
+        deviations.append(wrap_deg(found.twist_deg - truth.twist_deg) / twist_se)
+        deviations.append((found.rise_A - truth.rise_A) / rise_se)
+    # Mean square of about 30 independent normal deviates: 0.40 to 1.9 with probability 0.998.
+    assert 0.4 < np.mean(np.square(deviations)) < 1.9, np.mean(np.square(deviations))
+
+
+@pytest.mark.parametrize("imposed", [HelicalSymmetry(-101.1, 5.13), HelicalSymmetry(-78.9, 4.0)], ids=["true", "wrong"])
+def test_noise_that_obeys_a_symmetry_was_given_it(noisy, imposed):
+    halves = [impose_symmetry(h, imposed, outer_radius_A=noisy.outer_radius_A) for h in (noisy.half1, noisy.half2)]
+    one = halves[0].with_data((halves[0].data + halves[1].data) / 2)
+    natural = noisy.half1, noisy.half2
+    for maps, is_imposed in ((natural, False), ((noisy.volume,), False), (halves, True), ((one,), True)):
+        assert obeys_beyond_noise(imposed, prepare_filament(*maps), *maps) is is_imposed
+    # Half maps that agree up to the Nyquist frequency differ by noise all the same.
+    clear = [noisy.truth.with_data(noisy.truth.data + 0.1 * (h.data - noisy.truth.data)) for h in natural]
+    white = [impose_symmetry(h, imposed, outer_radius_A=noisy.outer_radius_A) for h in clear]
+    assert obeys_beyond_noise(imposed, prepare_filament(*clear), *clear) is False
+    assert obeys_beyond_noise(imposed, prepare_filament(*white), *white) is True
+
+
+def test_a_search_says_that_it_repeats_what_was_imposed(noisy):
+    wrong = HelicalSymmetry(-78.9, 4.0)
+    settings = SearchSettings(rise_range_A=(2.0, 12.0))
+    halves = [impose_symmetry(h, wrong, outer_radius_A=noisy.outer_radius_A) for h in (noisy.half1, noisy.half2)]
+    natural, repeated = (search_symmetry(*maps, settings=settings) for maps in ((noisy.half1, noisy.half2), halves))
+    assert natural.is_imposed is False
+    assert natural.warnings == ()
+    assert natural.best.twist_se_deg is not None
+    # What little density is left lets the search choose a finer screw, of which the imposed one shares every seventh.
+    assert not repeated.best.symmetry.is_subgroup_of(noisy.symmetry, twist_tol_deg=0.5, rise_tol_A=0.3)
+    assert repeated.best.score > 0.9
+    assert repeated.is_imposed is True
+    assert any("was imposed" in warning for warning in repeated.warnings)
+    assert {c.twist_se_deg for c in repeated.candidates} == {c.rise_se_A for c in repeated.candidates} == {None}
+    report = audit_symmetry(halves[0], wrong, halves[1])
+    assert report.verdict == "undecided"
+    assert report.findings[-1].code == "imposed"
+
+
+def test_a_map_without_noise_leaves_open_whether_its_symmetry_was_imposed(noisy):
+    truth = noisy.symmetry
+    imposed = impose_symmetry(noisy.volume, truth, outer_radius_A=noisy.outer_radius_A)
+    # Nothing is left beyond two thirds of the Nyquist frequency.
+    filtered = imposed.with_data(np.asarray(low_pass(imposed.data, 1 / 3)))
+    clean = simulate_helix("builtin", truth, box=64, pixel_size_A=2.5, resolution_A=8.0).volume
+    for one in (filtered, clean):
+        result = search_symmetry(one, settings=SearchSettings(rise_range_A=(2.0, 12.0)))
+        assert result.is_imposed is None
+        assert any("no noise to judge" in note for note in result.best.notes)
+        report = audit_symmetry(one, truth)
+        assert "no noise to judge" in report.findings[-1].message
 
 
 @pytest.mark.parametrize("name", ["asyn", "asyn-e46k"])

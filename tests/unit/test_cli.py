@@ -453,6 +453,19 @@ def test_audit_agrees_with_the_truth_and_catches_a_wrong_sign(ok, simulated):
     assert "suggested: twist -101.1" in told
 
 
+def test_audit_and_search_tell_of_a_symmetry_that_was_imposed(ok, run, simulated, tmp_path):
+    symmetry = ["--twist", TWIST, "--rise", RISE]
+    ok("impose", simulated / "map.mrc", *symmetry, "-o", tmp_path / "imposed.mrc")
+    searched = run("search", tmp_path / "imposed.mrc", "--rise-range", 3, 12)
+    assert "note: The map obeys this symmetry" in searched.stderr
+    assert "±" not in searched.stdout
+    audited = run("audit", tmp_path / "imposed.mrc", *symmetry)
+    assert "verdict:   undecided" in audited.stdout
+    assert "[imposed]" in audited.stdout
+    # Once is enough.
+    assert "was imposed" not in audited.stderr
+
+
 # --- impose -------------------------------------------------------------------------------
 
 
