@@ -102,6 +102,8 @@ def test_result_is_one_json_object(volume):
         "subunits_per_turn", "hand", "equivalents",
     }  # fmt: skip
     assert keys <= set(found["candidates"][0])
+    # Computed without noise.
+    assert found["is_imposed"] is None
     assert found["candidates"][0]["hand"] == -1
     assert result.margin is None or result.margin > 0.3
     parts = [part for _, part in steps]
