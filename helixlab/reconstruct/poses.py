@@ -92,24 +92,25 @@ class Poses:
         In a frame the axis points along (−cos psi, sin psi): a step of the screw moves the filament by rise·sin(tilt)
         along it and turns rot by the twist, and the shift that centres it does the opposite.
         """
-        steps = np.rint(np.sum(self.shift_px * self._axis, axis=1) / self._rise_px(symmetry, pixel_size_A))
+        rise_px = symmetry.rise_A / pixel_size_A * np.sin(np.deg2rad(self.angles_deg[:, 1]))
+        steps = np.rint(np.sum(self.shift_px * self._axis, axis=1) / rise_px)
         return self.along_screw(symmetry, pixel_size_A, steps)
 
     def along_screw(self, symmetry: HelicalSymmetry, pixel_size_A: float, steps: Float[np.ndarray, "p"]) -> "Poses":
         """The poses some steps of a screw further, rot in [0°, 360°): whole steps are equivalent, parts of them not."""
-        shift = self.shift_px - (steps * self._rise_px(symmetry, pixel_size_A))[:, None] * self._axis
+        return self.moved(steps * symmetry.twist_deg, steps * symmetry.rise_A / pixel_size_A)
+
+    def moved(self, turn_deg: Float[np.ndarray, "p"], rise_px: Float[np.ndarray, "p"]) -> "Poses":
+        """The same views of a map that was turned about its axis by −turn and moved along it by −rise."""
+        seen_px = rise_px * np.sin(np.deg2rad(self.angles_deg[:, 1]))
         angles = self.angles_deg.copy()
-        angles[:, 0] = (angles[:, 0] + steps * symmetry.twist_deg) % 360.0
-        return Poses(self.image, self.is_flipped, angles, shift, self.weight)
+        angles[:, 0] = (angles[:, 0] + turn_deg) % 360.0
+        return Poses(self.image, self.is_flipped, angles, self.shift_px - seen_px[:, None] * self._axis, self.weight)
 
     @property
     def _axis(self) -> Float[np.ndarray, "p 2"]:
         psi_rad = np.deg2rad(self.angles_deg[:, 2])
         return np.stack([np.cos(psi_rad), -np.sin(psi_rad)], axis=1)
-
-    def _rise_px(self, symmetry: HelicalSymmetry, pixel_size_A: float) -> Float[np.ndarray, "p"]:
-        """As the images see it."""
-        return symmetry.rise_A / pixel_size_A * np.sin(np.deg2rad(self.angles_deg[:, 1]))
 
 
 def joined_poses(parts: list[Poses]) -> Poses:

@@ -137,7 +137,7 @@ def test_a_run_under_a_wrong_symmetry_of_the_same_layer_lines_ends_with_the_doub
     simulated: SimulatedParticles,
 ) -> None:
     # One subunit more in a turn of the same pitch: the search of both moves it to 4.44 in a turn.
-    wrong = SETTINGS.replaced(twist_deg=-78.93, rise_A=4.005, n_initial_models=1, max_iterations=2)
+    wrong = SETTINGS.replaced(twist_deg=-78.93, rise_A=4.005, max_iterations=4)
     *_, last, _ended = refine(read_particles(simulated.files["star"]), wrong)
     assert isinstance(last, IterationEvent)
     assert any("doubted: another one (twist -101." in warning for warning in last.warnings)
