@@ -46,8 +46,8 @@ def compare(
 
     Each hypothesis and the control without symmetry is refined at low resolution from random azimuths; each half map is
     then scored on the segments of the other half. Twist and rise are taken as they are given. The best must beat the
-    others by three standard errors over filaments. Settings are those of a refinement. What is done is said on stderr;
-    the ranking comes at the end, and Ctrl-C leaves none.
+    others, and a round filament, by three standard errors over filaments, and not score below the control. Settings are
+    those of a refinement. What is done is said on stderr; the ranking comes at the end, and Ctrl-C leaves none.
     """
     from helixlab.io import read_particles
     from helixlab.reconstruct import RefinementSettings, compare_hypotheses

@@ -102,11 +102,11 @@ def compare_hypotheses(
     Notes
     -----
     Each is refined within its own range along the axis, and all are scored within the widest of them. A hypothesis's
-    score depends on the others' only where the longest rise is above the distance of the segments.
+    score depends on the others' only where half the longest rise is above the range of the map without symmetry.
 
     Examples
     --------
-    Hypotheses take some ten seconds each; what their scores say is shown by
+    Hypotheses take ten seconds each or more; what their scores say is shown by
     :func:`helixlab.reconstruct.verdicts.compare_scores`.
 
     >>> compare_hypotheses("segments.star", [HelicalSymmetry(-101.1, 5.13)], resolution_A=-12.0)

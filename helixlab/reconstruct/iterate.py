@@ -87,8 +87,8 @@ def refine(
     Yields
     ------
     Event
-        RunStarted, a Message if particles are left out, one IterationEvent for each iteration, RunEnded; SettingsEdited
-        before the iteration for which settings have changed.
+        RunStarted, Messages of particles left out and of what :mod:`helixlab.reconstruct.check` doubts, one
+        IterationEvent for each iteration, RunEnded; SettingsEdited before the iteration for which settings changed.
 
     Raises
     ------

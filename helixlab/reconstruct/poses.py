@@ -101,7 +101,7 @@ class Poses:
         return self.moved(steps * symmetry.twist_deg, steps * symmetry.rise_A / pixel_size_A)
 
     def moved(self, turn_deg: Float[np.ndarray, "p"], rise_px: Float[np.ndarray, "p"]) -> "Poses":
-        """The same views of a map that was turned about its axis by −turn and moved along it by −rise."""
+        """The same views of a map that was turned about its axis by ``turn_deg`` and moved along it by ``rise_px``."""
         seen_px = rise_px * np.sin(np.deg2rad(self.angles_deg[:, 1]))
         angles = self.angles_deg.copy()
         angles[:, 0] = (angles[:, 0] + turn_deg) % 360.0

@@ -70,7 +70,7 @@ class RefinementSettings(Settings):
         None,
         "Maximum symmetry order to apply during reconstruction",
         "How many asymmetric units each segment contributes. Empty: inter-box distance over rise, rounded down. "
-        "A low value (2 or 3) leaves a doubtful symmetry more room to move.",
+        "Initial models average five at least. A low value (2 or 3) leaves a doubtful symmetry more room to move.",
         relion="--helical_nr_asu",
         group=SYMMETRY,
     )

@@ -89,7 +89,7 @@ def find_start(
     settings : RefinementSettings
     noise_power : float array, shape (g, s)
     order : int
-        Maximum symmetry order.
+        Maximum symmetry order; five copies are averaged at least, as far as the box holds them.
     model_res_A : float
         To which the model is low-passed in the end.
     mask : FilamentMask, optional
@@ -111,11 +111,12 @@ def find_start(
     candidates = np.flatnonzero(has_agreed.any(axis=0) | (not has_agreed.any()))
     best = max(candidates, key=lambda n: chains[n].log_posterior)
     poses = chains[best].poses
-    if settings.symmetry is not None and settings.symmetry.is_dihedral:
-        poses = _about_dyad(poses, chains[best].model, settings.symmetry)
     poses = replace(poses, shift_px=poses.shift_px * (coarse.pixel_size_A / particles.pixel_size_A))
-    seen = replace(seen, particles=particles, settings=settings)
-    model = seen.model_of(poses, particles.shell_of(model_res_A))
+    fine, shell = replace(seen, particles=particles), particles.shell_of(model_res_A)
+    model = fine.model_of(poses, shell)
+    if settings.symmetry is not None and settings.symmetry.is_dihedral:
+        poses = _about_dyad(poses, model, settings.symmetry, ranges.radius_A)
+        model = replace(fine, settings=settings).model_of(poses, shell)
     return Start(model, bool(has_agreed.any()), float(agreement[best].max()), len(chains) // 2)
 
 
@@ -191,14 +192,19 @@ class _Seen:
 
 
 def _without_dyads(settings: RefinementSettings) -> RefinementSettings:
-    """Dn as Cn: a dyad in the wrong place keeps a chain from the molecule, and two of them agree on what is wrong."""
+    """Dn as Cn: a dyad in the wrong place keeps a chain from the molecule, and two of them agree on what is wrong.
+
+    Without a helix dyads stay: the model is not searched for them.
+    """
+    if settings.symmetry is None:
+        return settings
     cyclic_order = parse_point_group(settings.point_group)[1]
     return settings.replaced(point_group=f"C{cyclic_order}")
 
 
-def _about_dyad(poses: Poses, model: Volume, symmetry: HelicalSymmetry) -> Poses:
+def _about_dyad(poses: Poses, model: Volume, symmetry: HelicalSymmetry, radius_A: float) -> Poses:
     """The same views of a model whose best dyad lies where it belongs."""
-    dyad = find_dyad(prepare_filament(model), symmetry)
+    dyad = find_dyad(prepare_filament(model, outer_radius_A=radius_A), symmetry)
     back = np.full(len(poses), -1.0)
     return poses.moved(back * dyad.azimuth_deg, back * dyad.z_A / model.pixel_size_A)
 

@@ -43,8 +43,8 @@ class RefinementState:
     is_real_space : bool
         Whether symmetry is imposed in real space: once begun it stays.
     resolution_A, best_resolution_A : float
-        GSFSC of the last iteration, before the first the resolution at which two initial models agreed; and the best
-        GSFSC made in the same way.
+        GSFSC of the last iteration, before the first that to which an initial model that another one confirmed is taken
+        for known; and the best GSFSC made in the same way.
     log_posterior : float
         Mean over the images of the last iteration's.
     n_stalled : int

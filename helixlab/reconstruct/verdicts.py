@@ -116,8 +116,8 @@ class HypothesisComparison:
         By log-likelihood, the highest first; but the one called best leads.
     is_decided : bool
         Whether the best beats the round control and all that is not the same, its mirror image or part of it by three
-        standard errors, and is not below the map without symmetry: with enough segments that comes as close to the
-        truth as one likes, but not above it.
+        standard errors, and is not below the map without symmetry. With enough segments that comes as close to the
+        truth as one likes, but not above it; where it cannot be told from the best, another hypothesis must be beaten.
     conclusion : str
         In words.
     """
@@ -240,6 +240,11 @@ def _conclusion(best: ScoredMaps, rest: Sequence[ComparedHypothesis]) -> tuple[b
         nearest = max(worse, key=lambda row: row.difference.value)
         lead = f", by {_text(-nearest.difference.value, nearest.difference.se)} more than {nearest.maps.name}"
     equals = [row for row in rest if row.maps.kind == "asymmetric" and row.verdict == "undecided"]
+    if equals and not any(row.maps.kind == "helical" for row in worse):
+        return False, (
+            f"Undecided: {equals[0].maps.name} explains the segments as well as {best.name} ({equals[0].difference}), "
+            "and no other hypothesis was beaten. Give others to compare it with."
+        )
     note = "".join(f" {row.maps.name.capitalize()} explains them as well ({row.difference})." for row in equals)
     return True, (
         f"{best.name} explains the held-out segments best{lead}.{note} Its mirror image would do so as well: segments "

@@ -106,9 +106,16 @@ def _noisy_shells(filament: Filament, half1: Volume, half2: Volume) -> Bool[np.n
     mask = cylindrical_mask(half1.shape, filament.outer_radius_A / half1.pixel_size_A)
     sums = shell_correlation(jnp.asarray(half1.data), jnp.asarray(half2.data), mask)
     cross, power1, power2 = (np.asarray(a, np.float64) for a in sums)
-    is_noisy = smoothed(cross / np.maximum(np.sqrt(power1 * power2), 1e-30)) < _NOISY_FSC
+    fsc = cross / np.maximum(np.sqrt(power1 * power2), 1e-30)
+    # Shell 0 holds nothing.
+    is_noisy = smoothed(np.concatenate([fsc[1:2], fsc[1:]])) < _NOISY_FSC
+    # Without a mask, which would carry power into shells that a filter has emptied.
+    whole = shell_correlation(jnp.asarray(half1.data), jnp.asarray(half2.data), jnp.ones(half1.shape, jnp.float32))
+    power = np.asarray(whole[1], np.float64)
+    is_full = power > _EMPTY_POWER * power[1:].max()
+    is_noisy &= is_full
     is_noisy[0] = False
-    return is_noisy if is_noisy.any() else _highest_shells(len(is_noisy), len(is_noisy) - 1)
+    return is_noisy if is_noisy.any() else _highest_shells(len(is_noisy), int(np.nonzero(is_full)[0][-1]))
 
 
 def _highest_shells(count: int, last: int) -> Bool[np.ndarray, "s"]:
