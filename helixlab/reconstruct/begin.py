@@ -84,7 +84,9 @@ def init(
     known_A, resolution_A, warning = settings.initial_lowpass_res_A, np.inf, ""
     if volume is None and not settings.use_cylindrical_model and settings.n_initial_models > 0:
         known_A = max(first_shared_res_A(settings), _KNOWN_A if settings.symmetry is None else GRID_RES_A)
-        start = find_start(particles, settings, noise, order=order, model_res_A=known_A, mask=mask)
+        start = find_start(
+            particles, settings, noise, order=order, resolution_A=GRID_RES_A, model_res_A=known_A, mask=mask
+        )
         halves = start.model, start.model
         if start.has_agreed:
             resolution_A = known_A

@@ -3,9 +3,9 @@
 A model of images at random azimuths is nearly round. What images agree on when they are aligned with it may be the
 molecule or their own noise, which a reference that holds them gives back to them: polarities then stay as chance left
 them. Here each half-set meets models made of the other half-set alone, so that a pair of half-sets carries two chains
-of models, passed from one half-set to the other, and looked at ever finer. Pairs are begun anew until two chains agree,
-turned, shifted and upside down as fits best: chains that went wrong seldom go wrong alike. Where none agree, that one
-is taken which explains best the images that it was not made of. Dyads come last: where they lie is read from the model.
+of models, passed from one half-set to the other. Pairs are begun anew until two chains agree, turned, shifted and
+upside down as fits best: chains that went wrong seldom go wrong alike. Where none agree, that one is taken which
+explains best the images that it was not made of. Dyads come last: where they lie is read from the model.
 """
 
 from collections.abc import Iterator
@@ -28,15 +28,12 @@ from helixlab.reconstruct.state import in_place, search_range
 from helixlab.reconstruct.superposition import model_waves, superposed_correlation
 from helixlab.search import find_dyad, prepare_filament
 
-_RUNGS_A = (40.0, 40.0, 30.0, 30.0, 25.0, 25.0, 20.0, 20.0)
-"""To which images are looked at for each model of a chain: nothing but what they agree on at a lower resolution keeps
-the next model from agreeing on noise."""
+_LEAST_LINKS, _LINKS = 3, 5
+"""Models of a chain: polarities settle in two to four."""
 
-_LAST_A = 15.0
-"""Where chains end: coarser, polarities hardly show; finer, models hold so much noise that no two agree."""
-
-_LEAST_LINKS, _LINKS = 2, 3
-"""Models of a chain at its end, before chains are compared and in all."""
+_SLOWLY_A = (40.0, 40.0, 30.0, 30.0, 25.0, 25.0, 20.0, 20.0, 15.0, 15.0)
+"""To which each model of a chain is looked at where no symmetry is imposed: nothing but what images agree on at a lower
+resolution keeps the next one from agreeing on noise."""
 
 _LEAST_ORDER = 5
 """Copies that are averaged at least. A symmetry that models do not have cannot tell one hand from the other; one that
@@ -78,6 +75,7 @@ def find_start(
     noise_power: Float[np.ndarray, "g s"],
     *,
     order: int,
+    resolution_A: float,
     model_res_A: float,
     mask: FilamentMask | None = None,
 ) -> Start:
@@ -90,12 +88,14 @@ def find_start(
     noise_power : float array, shape (g, s)
     order : int
         Maximum symmetry order; five copies are averaged at least, as far as the box holds them.
+    resolution_A : float
+        To which images are looked at.
     model_res_A : float
         To which the model is low-passed in the end.
     mask : FilamentMask, optional
         Says how wide the filament is; by default the average at random azimuths does.
     """
-    coarse, rng = narrowed(particles, _LAST_A), np.random.default_rng(settings.seed)
+    coarse, rng = narrowed(particles, resolution_A), np.random.default_rng(settings.seed)
     found = dynamic_mask(mean_map(initial_model(coarse, settings, noise_power, order=order)), settings)
     ranges = search_range(coarse, settings, settings.symmetry, (mask or found).outer_radius_A)
     rise_A = settings.symmetry.rise_A if settings.symmetry else 2 * ranges.along_A
@@ -104,7 +104,7 @@ def find_start(
     chains: list[_Chain] = []
     agreement, has_agreed = np.zeros((0, 0)), np.zeros((0, 0), bool)
     for chains in seen.growing_chains(settings.n_initial_models):
-        agreement, has_agreed = _agreements(chains, ranges.radius_A, rise_A)
+        agreement, has_agreed = _agreements(chains, ranges.radius_A, rise_A, resolution_A)
         if has_agreed.any():
             break
     # Of those that agree, or of all if none do, the one that explains most.
@@ -143,10 +143,10 @@ class _Seen:
     def growing_chains(self, n_pairs: int) -> Iterator[list[_Chain]]:
         """All chains at their last links: those of the newest pair grow until the next pair is begun."""
         settled: list[_Chain] = []
-        shells = [self._shell(rung_A) for rung_A in (*_RUNGS_A, *_LINKS * [_LAST_A])]
         for number in range(n_pairs):
             pair = initial_model(self.particles, self.settings, self.noise_power, order=self.order, number=number)
             models, links = [model.with_data(model.data * self.mask) for model in pair], []
+            shells = self._shells()
             for length, shell in enumerate(shells, start=1):
                 # Half-set 1 meets the model of half-set 2, and gives that chain its next one; and the other way round.
                 links = [self._link(rows, other, shell) for rows, other in zip(self.rows, models[::-1], strict=True)]
@@ -155,22 +155,23 @@ class _Seen:
                     yield [*settled, *links]
             settled += links
 
-    def _shell(self, resolution_A: float) -> int:
-        return min(self.particles.shell_of(resolution_A), self.particles.last_shell)
+    def _shells(self) -> list[int]:
+        """To which each model of a chain is looked at."""
+        last = self.particles.last_shell
+        if self.settings.symmetry is not None:
+            return _LINKS * [last]
+        return [min(self.particles.shell_of(resolution_A), last) for resolution_A in _SLOWLY_A]
 
     def _link(self, rows: Int[np.ndarray, "m"], model: Volume, shell: int) -> _Chain:
         """The model that images of a half-set make when they are aligned with a chain's last one."""
-        # Rungs share a grid, which is compiled once: noise without end hides what lies beyond them.
-        grid_shell = max(shell, self._shell(_RUNGS_A[-1]))
-        is_seen = np.arange(self.noise_power.shape[1]) <= shell
         # The grid alone: to its cells' centres poses are as near as these resolutions need.
         found = align_images(
             self.particles,
             rows,
             jnp.asarray(model.data),
-            np.where(is_seen, self.noise_power, np.inf),
+            self.noise_power,
             self.ranges,
-            shells=(grid_shell,),
+            shells=(shell,),
             is_coherent=self.settings.filament_coherence,
         )
         poses = in_place(found.poses, self.settings, self.ranges)
@@ -221,10 +222,10 @@ def _some_filaments(
 
 
 def _agreements(
-    chains: list[_Chain], radius_A: float, rise_A: float
+    chains: list[_Chain], radius_A: float, rise_A: float, resolution_A: float
 ) -> tuple[Float[np.ndarray, "c c"], Bool[np.ndarray, "c c"]]:
     """Correlations of all pairs of models, and which are high enough."""
-    waves = [model_waves(chain.model, radius_A, _LAST_A) for chain in chains]
+    waves = [model_waves(chain.model, radius_A, resolution_A) for chain in chains]
     agreement = np.array([[superposed_correlation(a, b, rise_A) if a is not b else 0.0 for a in waves] for b in waves])
     # Every second model is of the same half-set.
     is_within = np.add.outer(np.arange(len(chains)), np.arange(len(chains))) % 2 == 0

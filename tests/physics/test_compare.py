@@ -67,8 +67,8 @@ def test_what_is_wrong_is_worse_by_three_standard_errors(comparison: HypothesisC
 def test_the_mirror_image_scores_the_same(comparison: HypothesisComparison) -> None:
     row = row_of(comparison, MIRROR)
     assert row.verdict == "mirror"
-    # Within a standard error, as the two runs end in the same place but for the images' noise.
-    assert abs(row.difference.value) < row.difference.se
+    # The two runs stop within 1% of where they settle, each on its own side: that may be more than one paired error.
+    assert abs(row.difference.value) < 3 * row.difference.se
 
 
 def test_every_second_subunit_is_recognised(comparison: HypothesisComparison) -> None:
