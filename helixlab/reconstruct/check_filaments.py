@@ -64,7 +64,7 @@ def filaments(set_up: SetUp) -> Iterator[Finding]:
         return
     shared = shared_groups(groups, half_set)
     if len(shared):
-        rows = np.flatnonzero(np.isin(groups, shared))
+        rows = set_up.table_row[np.isin(groups, shared)]
         yield Finding(
             "error",
             "half_sets",
@@ -97,7 +97,7 @@ def priors(set_up: SetUp) -> Iterator[Finding]:
         )
     reach_deg = 3 * set_up.settings.tilt_prior_sd_deg
     tilt_deg = np.zeros(0) if stack.tilt_prior_deg is None else stack.tilt_prior_deg - 90.0
-    beyond = np.flatnonzero(np.abs(tilt_deg) > reach_deg)
+    beyond = set_up.table_row[: tilt_deg.size][np.abs(tilt_deg) > reach_deg]
     if beyond.size:
         yield Finding(
             "warning",
@@ -127,26 +127,28 @@ def duplicates(set_up: SetUp) -> Iterator[Finding]:
     stack = set_up.stack
     twice = _repeated(stack.image_file, stack.image_index)
     if twice.size:
+        rows = set_up.table_row[twice]
         yield Finding(
             "warning",
             "duplicates",
-            f"the image of an earlier row again in {named_rows(twice)}",
+            f"the image of an earlier row again in {named_rows(rows)}",
             "each image once",
             "Remove the repeated rows: in both half-sets they raise the FSC.",
-            row_numbers(twice),
+            row_numbers(rows),
         )
     x, y = stack.coordinate_x_px, stack.coordinate_y_px
     if stack.micrograph is None or x is None or y is None:
         return
     twice = np.setdiff1d(_repeated(stack.micrograph, np.rint(10 * x), np.rint(10 * y)), twice)
     if twice.size:
+        rows = set_up.table_row[twice]
         yield Finding(
             "warning",
             "duplicates",
-            f"the place of an earlier segment again in {named_rows(twice)}",
+            f"the place of an earlier segment again in {named_rows(rows)}",
             "each place once",
             "Remove duplicate picks: in both half-sets they raise the FSC.",
-            row_numbers(twice),
+            row_numbers(rows),
         )
 
 

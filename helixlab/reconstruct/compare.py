@@ -10,6 +10,8 @@ Half-sets that share a reference, be it only at first or at low resolution, woul
 common noise stays in their maps, and of noise alone the hypothesis with the fewest free numbers would explain most. The
 FSC by which a refinement filters its maps is therefore that of the two halves of a half-set.
 
+Of two hands of a helix one is refined: mirrored, its maps have the same projections, and so the same scores.
+
 Images are prepared once and cut down to the band that the resolution needs, and no shape depends on twist or rise, so
 that nothing is compiled again.
 """
@@ -125,7 +127,8 @@ def compare_hypotheses(
     noise_power = image_power(prepared)
     _check_prepared(prepared, hypotheses, resolution_A)
     plain = _plain(settings, resolution_A)
-    candidates: list[HelicalSymmetry | None] = [None, *_distinct(hypotheses)]
+    asked = _distinct(hypotheses)
+    candidates: list[HelicalSymmetry | None] = [None, *_of_one_hand(asked)]
     order = symmetry_order(prepared, plain, plain.symmetry)
     mask = dynamic_mask(mean_map(initial_model(prepared, plain, noise_power, order=order)), plain)
     plain = plain.replaced(mask="static")
@@ -142,7 +145,8 @@ def compare_hypotheses(
         (search_range(prepared, plain, symmetry, mask.outer_radius_A) for symmetry in candidates),
         key=lambda ranges: ranges.along_A,
     )
-    return compare_scores(_scored(prepared, runs, noise_power, ranges, mask))
+    found = _scored(prepared, runs, noise_power, ranges, mask)
+    return compare_scores([*found, *_mirrors(found, asked)])
 
 
 # --- before -------------------------------------------------------------------------------------
@@ -204,6 +208,15 @@ def _distinct(hypotheses: Sequence[HelicalSymmetry]) -> list[HelicalSymmetry]:
     found: list[HelicalSymmetry] = []
     for symmetry in hypotheses:
         if symmetry not in found:
+            found.append(symmetry)
+    return found
+
+
+def _of_one_hand(symmetries: Sequence[HelicalSymmetry]) -> list[HelicalSymmetry]:
+    """Without those whose mirror image came before."""
+    found: list[HelicalSymmetry] = []
+    for symmetry in symmetries:
+        if symmetry.mirrored() not in found:
             found.append(symmetry)
     return found
 
@@ -332,3 +345,13 @@ def _scored(
     one, two = (r.with_data(_round_part(r.data, mask)) for r in control.references)
     # Every rot sees the same of it.
     return [*found, scored("round", control, (one, two), replace(ranges, cyclic_order=360))]
+
+
+def _mirrors(found: Sequence[ScoredMaps], asked: Sequence[HelicalSymmetry]) -> list[ScoredMaps]:
+    """What was asked for and not refined: mirror images of what was."""
+    scored = [maps.symmetry for maps in found]
+    return [
+        replace(found[scored.index(symmetry.mirrored())], symmetry=symmetry, seconds=0.0)
+        for symmetry in asked
+        if symmetry not in scored
+    ]

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
-from jaxtyping import Int
+from jaxtyping import Float, Int
 
 from helixlab.io import ParticleStack
 from helixlab.reconstruct.settings import RefinementSettings
@@ -61,14 +61,21 @@ class SetUp:
     Parameters
     ----------
     stack : ParticleStack
+        The particles that are used.
     settings : RefinementSettings
     box_px : int
         0 where neither images nor table say it.
+    table_row : int array
+        Of each particle, its 0-based row in the user's table, in which others may have been left out.
+    header_pixel_A : float array
+        What the header of each image file says; 0 where it is not known.
     """
 
     stack: ParticleStack
     settings: RefinementSettings
     box_px: int
+    table_row: Int[np.ndarray, "n"]
+    header_pixel_A: Float[np.ndarray, "f"]
 
     @property
     def pixel_A(self) -> float:

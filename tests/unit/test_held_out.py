@@ -58,6 +58,16 @@ def test_scores_are_the_marginal_likelihood(particles: PreparedParticles, refere
     assert found == pytest.approx(_slow_marginal(particles, reference), abs=1e-3)
 
 
+def test_a_mirrored_map_scores_the_same(particles: PreparedParticles, reference: Volume) -> None:
+    # Mirrored across its axis, a map looks at rot + 180° and with the other polarity as it did before.
+    data = reference.data.copy()
+    data[0] = 0  # of an even box the first layer has no counterpart
+    maps = (reference.with_data(d) for d in (data, np.roll(data[::-1], 1, axis=0), np.roll(data, 1, axis=0)))
+    one, mirrored, other = (held_out_scores(particles, (m, m), NOISE, RANGES, shell=SHELL).log_likelihood for m in maps)
+    assert mirrored == pytest.approx(one, abs=1e-3)
+    assert other != pytest.approx(one, abs=1e-2)
+
+
 def test_an_empty_map_scores_nothing(particles: PreparedParticles, reference: Volume) -> None:
     empty = reference.with_data(np.zeros_like(reference.data))
     found = held_out_scores(particles, (empty, empty), NOISE, RANGES, shell=SHELL)
