@@ -64,10 +64,10 @@ def print_json(value: dict[str, Any]) -> None:
     typer.echo(json_text(value, ascii_only=not is_unicode), nl=False)
 
 
-def warn(messages: Sequence[str]) -> None:
-    """Notes and warnings, a line each, on stderr."""
+def warn(messages: Sequence[str], level: str = "note") -> None:
+    """Notes, warnings and errors that end nothing, a line each, on stderr."""
     for message in messages:
-        typer.echo(f"note: {in_option_words(message)}", err=True)
+        typer.echo(f"{level}: {in_option_words(message)}", err=True)
 
 
 @contextlib.contextmanager

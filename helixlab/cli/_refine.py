@@ -104,31 +104,35 @@ def _stopped_by_interrupt(control: "Control", out: Path) -> Iterator[None]:
 
 
 def _follow(events: "Iterator[Event]") -> "tuple[RunEnded, list[str]]":
-    """Say on stderr what the run says while it goes on; its end, and the warnings that hold then."""
+    """Say on stderr what the run says while it goes on, each thing once; its end, and the warnings that hold then."""
     from helixlab.reconstruct import IterationEvent, Message, RunEnded, RunStarted
 
-    ended, warnings, said = None, dict[str, None](), set[str]()
+    ended, said = None, set[str]()
+
+    def say(texts: Sequence[str], level: str) -> None:
+        warn([text for text in texts if text not in said], level)
+        said.update(texts)
+
     with _growing_table() as add_row:
         for event in events:
-            new: list[str] = []
             if isinstance(event, RunStarted):
                 typer.echo(_started_in_words(event), err=True)
             elif isinstance(event, IterationEvent):
                 add_row(_row(event))
-                # The next iteration may take them back: those of the last one hold.
-                warn([text for text in event.warnings if text not in said])
-                said |= set(event.warnings)
+                say(event.warnings, "warning")
             elif isinstance(event, Message):
-                new = [event.text] if event.level != "note" else []
+                say([event.text], event.level)
             elif isinstance(event, RunEnded):
                 ended = event
-                new = [*event.warnings, *([event.advice] if event.advice else [])]
-            warn([text for text in new if text not in said])
-            said |= set(new)
-            warnings |= dict.fromkeys(new)
+                say(event.warnings, "warning")
+                say(_advice(event), "note")
     if ended is None:
         raise RuntimeError("the refinement ended without saying so")
-    return ended, list(warnings)
+    return ended, [*ended.warnings, *_advice(ended)]
+
+
+def _advice(ended: "RunEnded") -> list[str]:
+    return [ended.advice] if ended.advice else []
 
 
 @contextlib.contextmanager

@@ -4,9 +4,10 @@ Thresholds are CryoSPARC's for boxes (1.5, better 2, filament diameters; 3 rises
 the ranges that microscopes can have; each finding says what was found, what is needed and what to do.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
+from jaxtyping import Int
 
 from helixlab.errors import FileFormatError
 from helixlab.geometry import wrap_deg
@@ -60,39 +61,52 @@ def check_set_up(
     """
     settings = settings or RefinementSettings()
     box_px = int(stack.optics.box_size_px[stack.optics_group[0]])
+    header_pixel_A = np.zeros(len(stack.image_files))
     severity: Severity = "warning" if settings.drop_bad_images else "error"
-    findings = list(_bad_particles("ctf", particles_without_ctf(stack), severity, "the CTF of each", "Estimate it"))
+    bad = list(particles_without_ctf(stack))
+    findings = list(_bad_particles("ctf", bad, severity, "the CTF of each", "Estimate it"))
     try:
         others = particles_of_other_boxes(stack)
         findings += _bad_particles("box", others, severity, "one box size", "Extract all with it")
-        rows = np.setdiff1d(np.arange(len(stack)), [one.row for one in others])
+        rows = _without(stack, others)
         box_px = ImageSource(stack.select(rows)).box_px
-        findings += check_optics.header_findings(stack)
-        if read_images:
-            bad = bad_images(stack, rows, progress)
-            findings += _bad_particles(
-                "bad_images", bad, severity, "finite images with noise around the particle", "Extract again"
-            )
+        header_pixel_A = check_optics.header_pixel_sizes_A(stack)
+        spoiled = bad_images(stack, rows, progress) if read_images else ()
+        findings += _bad_particles(
+            "bad_images", spoiled, severity, "finite images with noise around the particle", "Extract again"
+        )
+        bad += [*others, *spoiled]
     except FileFormatError as error:
         findings.append(Finding("error", "images", str(error), "", ""))
-    findings += _of_table_and_settings(SetUp(stack, settings, box_px))
+    used = _without(stack, bad if settings.drop_bad_images else ())
+    if len(used):
+        findings += _of_table_and_settings(SetUp(stack.select(used), settings, box_px, used, header_pixel_A))
+    else:
+        findings.append(Finding("error", "bad_images", "no particle that can be used", "", "Extract them again."))
     ranks = {"error": 0, "warning": 1, "note": 2}
     return tuple(sorted(findings, key=lambda finding: ranks[finding.severity]))
 
 
-def set_up_doubts(stack: ParticleStack, settings: RefinementSettings, box_px: int) -> tuple[Finding, ...]:
-    """What a refinement tells when it begins: all of :func:`check_set_up` but notes, and images, which it reads itself.
+def used_set_up(stack: ParticleStack, left_out: Sequence[BadImage], settings: RefinementSettings, box_px: int) -> SetUp:
+    """The set-up of a refinement, which has looked at the images itself.
 
     Parameters
     ----------
     stack : ParticleStack
-        With image files that are there.
+        As the user gave it, with image files that are there.
+    left_out : sequence of BadImage
+        Its particles that are not used.
     settings : RefinementSettings
     box_px : int
         Of the images.
     """
-    found = (*check_optics.header_findings(stack), *_of_table_and_settings(SetUp(stack, settings, box_px)))
-    return tuple(finding for finding in found if finding.severity != "note")
+    used = _without(stack, left_out)
+    return SetUp(stack.select(used), settings, box_px, used, check_optics.header_pixel_sizes_A(stack))
+
+
+def set_up_doubts(set_up: SetUp) -> tuple[Finding, ...]:
+    """What a refinement tells: all of :func:`check_set_up` but notes, and bad images. No file is read."""
+    return tuple(finding for finding in _of_table_and_settings(set_up) if finding.severity != "note")
 
 
 def _of_table_and_settings(set_up: SetUp) -> Iterator[Finding]:
@@ -103,12 +117,16 @@ def _of_table_and_settings(set_up: SetUp) -> Iterator[Finding]:
 # --- images -----------------------------------------------------------------------------------------
 
 
+def _without(stack: ParticleStack, bad: Sequence[BadImage]) -> Int[np.ndarray, "k"]:
+    return np.setdiff1d(np.arange(len(stack)), [one.row for one in bad])
+
+
 def _bad_particles(
-    code: str, bad: tuple[BadImage, ...], severity: Severity, needed: str, advice: str
+    code: str, bad: Sequence[BadImage], severity: Severity, needed: str, advice: str
 ) -> Iterator[Finding]:
     if bad:
         advice = f"{advice}, or set drop_bad_images=true to leave these rows out."
-        yield Finding(severity, code, named_particles(bad), needed, advice, tuple(one.row for one in bad))
+        yield Finding(severity, code, named_particles(tuple(bad)), needed, advice, tuple(one.row for one in bad))
 
 
 # --- geometry ---------------------------------------------------------------------------------------

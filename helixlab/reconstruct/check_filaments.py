@@ -96,8 +96,8 @@ def priors(set_up: SetUp) -> Iterator[Finding]:
             "Use the table of the filament tracer; in-plane angles of 2D classification (psi) stand in for it.",
         )
     reach_deg = 3 * set_up.settings.tilt_prior_sd_deg
-    tilt_deg = np.zeros(0) if stack.tilt_prior_deg is None else stack.tilt_prior_deg - 90.0
-    beyond = set_up.table_row[: tilt_deg.size][np.abs(tilt_deg) > reach_deg]
+    tilt_deg = np.zeros(len(stack)) if stack.tilt_prior_deg is None else stack.tilt_prior_deg - 90.0
+    beyond = set_up.table_row[np.abs(tilt_deg) > reach_deg]
     if beyond.size:
         yield Finding(
             "warning",

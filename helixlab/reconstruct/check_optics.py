@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 import numpy as np
+from jaxtyping import Float
 
 from helixlab.io import ParticleStack
 from helixlab.io.column_map import BY_NAME, in_files
@@ -35,8 +36,11 @@ def ctf(set_up: SetUp) -> Iterator[Finding]:
         )
     u, v = stack.defocus_u_A, stack.defocus_v_A
     if u is not None and v is not None:
-        yield from _outside("defocus", (u + v) / 2, _DEFOCI_A, "Å, underfocus positive", "Check its unit and sign.")
-        yield from _outside("astigmatism", np.abs(u - v), (0.0, _MOST_ASTIGMATISM_A), "Å", "Leave such rows out.")
+        astigmatisms_A = 0.0, _MOST_ASTIGMATISM_A
+        yield from _outside(
+            set_up, "defocus", (u + v) / 2, _DEFOCI_A, "Å, underfocus positive", "Check its unit and sign."
+        )
+        yield from _outside(set_up, "astigmatism", np.abs(u - v), astigmatisms_A, "Å", "Leave such rows out.")
 
 
 def optics(set_up: SetUp) -> Iterator[Finding]:
@@ -55,41 +59,57 @@ def optics(set_up: SetUp) -> Iterator[Finding]:
     for name, (allowed, unit) in (limits | {"amplitude_contrast": (_AMPLITUDE_CONTRASTS, "")}).items():
         values = getattr(optics, name)
         if values is not None:
-            yield from _outside(name, values[stack.optics_group], allowed, unit, "Correct the optics group.")
+            yield from _outside(set_up, name, values[stack.optics_group], allowed, unit, "Correct the optics group.")
 
 
-def _outside(code: str, values: np.ndarray, limits: tuple[float, float], unit: str, advice: str) -> Iterator[Finding]:
+def _outside(
+    set_up: SetUp, code: str, values: np.ndarray, limits: tuple[float, float], unit: str, advice: str
+) -> Iterator[Finding]:
     low, high = limits
     name = in_files(code) if code in BY_NAME else code
-    rows = np.flatnonzero((values < low) | (values > high))
-    if rows.size:
+    is_outside = (values < low) | (values > high)
+    if is_outside.any():
+        rows = set_up.table_row[is_outside]
         yield Finding(
             "warning",
             code,
-            f"{name} {values[rows[0]]:g} in {named_rows(rows)}",
+            f"{name} {values[is_outside][0]:g} in {named_rows(rows)}",
             f"{low:g} to {high:g} {unit}".strip(),
             advice,
             row_numbers(rows),
         )
 
 
-def header_findings(stack: ParticleStack) -> Iterator[Finding]:
+def headers(set_up: SetUp) -> Iterator[Finding]:
     """Whether the image files have the table's pixel size; the first that has not is named."""
-    source = stack.source
+    stack = set_up.stack
+    table_A, header_A = stack.pixel_size_A, set_up.header_pixel_A[stack.image_file]
+    odd = np.flatnonzero((header_A > 0) & (np.abs(header_A - table_A) > _PIXEL_TOLERANCE * table_A))
+    if odd.size:
+        name = stack.image_files[stack.image_file[odd[0]]]
+        yield Finding(
+            "warning",
+            "pixel_size",
+            f"a pixel of {header_A[odd[0]]:g} Å in the header of {name} and {table_A[odd[0]]:g} Å in the table",
+            "one pixel size",
+            "The table's is used; correct it if the header is right (rise and resolution scale).",
+        )
+
+
+def header_pixel_sizes_A(stack: ParticleStack) -> Float[np.ndarray, "f"]:
+    """The pixel size in the header of each image file, 0 where it does not say.
+
+    Raises
+    ------
+    FileFormatError
+        If an image file is missing or damaged.
+    """
+    source, sizes_A = stack.source, np.zeros(len(stack.image_files))
     for number in np.unique(stack.image_file):
-        name = stack.image_files[number]
-        header = read_stack_header(locate_image_file(name, source.path, source.images_root))
-        size_A, table_A = header.voxel_size_A[0], float(stack.pixel_size_A[stack.image_file == number][0])
-        # 0 and 1 are what programs write that do not know the size.
-        if size_A not in (0.0, 1.0) and abs(size_A - table_A) > _PIXEL_TOLERANCE * table_A:
-            yield Finding(
-                "warning",
-                "pixel_size",
-                f"a pixel of {size_A:g} Å in the header of {name} and {table_A:g} Å in the table",
-                "one pixel size",
-                "The table's is used; correct it if the header is right (rise and resolution scale).",
-            )
-            return
+        path = locate_image_file(stack.image_files[number], source.path, source.images_root)
+        sizes_A[number] = read_stack_header(path).voxel_size_A[0]
+    # 1 is what programs write that do not know the size, as is 0.
+    return np.where(sizes_A == 1.0, 0.0, sizes_A)
 
 
-CHECKS = (ctf, optics)
+CHECKS = (ctf, optics, headers)

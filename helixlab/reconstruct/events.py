@@ -246,6 +246,8 @@ class RunEnded(_Value):
     seconds : float
     files : dict
         Results by name, relative to the run's folder.
+    warnings : sequence of str
+        What still holds: particles left out, doubts of the set-up with the last settings, and the last iteration's.
     """
 
     kind: Literal["run_ended"] = "run_ended"

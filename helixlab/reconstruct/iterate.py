@@ -19,10 +19,11 @@ from helixlab.geometry import Volume
 from helixlab.io import BadImagesError, ParticleStack, read_particles
 from helixlab.reconstruct.bad_particles import bad_particles_error, named_particles, usable_particles
 from helixlab.reconstruct.begin import check_given, init
-from helixlab.reconstruct.check import set_up_doubts
+from helixlab.reconstruct.check import set_up_doubts, used_set_up
 from helixlab.reconstruct.checkpoint import state_from_arrays, state_to_arrays
 from helixlab.reconstruct.control import Control, StopRequested
 from helixlab.reconstruct.events import Event, IterationEvent, Message, RunEnded, SettingsEdited
+from helixlab.reconstruct.findings import SetUp
 from helixlab.reconstruct.held_out import with_held_out
 from helixlab.reconstruct.masking import FilamentMask
 from helixlab.reconstruct.poses import Poses
@@ -140,7 +141,8 @@ class _Run:
     """A run that has begun: what it was given, and what changes from iteration to iteration."""
 
     folder: RunDirectory | None
-    stack: ParticleStack
+    set_up: SetUp
+    """The particles that are used, with the settings of the beginning."""
     prepared: PreparedParticles
     settings: RefinementSettings
     volume: Volume | None
@@ -149,6 +151,8 @@ class _Run:
     """None before the first iteration."""
     last: IterationEvent | None
     opening: tuple[Event, ...]
+    left_out: tuple[str, ...]
+    """What is said of particles that are not used."""
 
     @property
     def n_done(self) -> int:
@@ -159,9 +163,9 @@ class _Run:
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """What was doubted when the run began, and after its last iteration."""
-        opening = tuple(event.text for event in self.opening if isinstance(event, Message))
-        return opening if self.last is None else opening + self.last.warnings
+        """What is doubted of the particles, with the settings as they are now, and of the last iteration."""
+        doubts = tuple(map(str, set_up_doubts(replace(self.set_up, settings=self.settings))))
+        return (*self.left_out, *doubts, *(() if self.last is None else self.last.warnings))
 
     def said(self, event: Event) -> Event:
         if self.folder is not None:
@@ -205,7 +209,7 @@ class _Run:
             files = write_results(
                 self.folder.path,
                 _volumes(state),
-                refined_table(self.stack, self.prepared, state.poses),
+                refined_table(self.set_up.stack, self.prepared, state.poses),
                 {**_summary(state, reason), "warnings": self.warnings},
                 FSCResult(curves),
                 curves[0].label,
@@ -277,15 +281,14 @@ def _prepared(
         prepared = replace(prepared, batch_bytes=min(prepared.batch_bytes, int(arrays[_BATCH_BYTES])))
     n_done = 0 if state is None else state.iteration
     opening.append(run_started(prepared, settings, n_done + 1))
-    if bad:
-        text = f"left out {named_particles(bad)}. The other {len(usable)} particles are used."
-        opening.append(Message(level="warning", text=text))
-    doubts = set_up_doubts(stack, settings, prepared.box_px)
-    opening += [Message(level=doubt.severity, text=str(doubt)) for doubt in doubts]
+    left_out = (f"left out {named_particles(bad)}. The other {len(usable)} particles are used.",) if bad else ()
+    opening += [Message(level="warning", text=text) for text in left_out]
+    set_up = used_set_up(stack, bad, settings, prepared.box_px)
+    opening += [Message(level=doubt.severity, text=str(doubt)) for doubt in set_up_doubts(set_up)]
     if changes:
         opening.append(SettingsEdited(iteration=n_done + 1, changes=changes))
     last = None if saved is None else saved.event
-    return _Run(folder, usable, prepared, settings, given["volume"], mask, state, last, tuple(opening))
+    return _Run(folder, set_up, prepared, settings, given["volume"], mask, state, last, tuple(opening), left_out)
 
 
 def refined_table(stack: ParticleStack, particles: PreparedParticles, poses: Poses) -> ParticleStack:

@@ -173,9 +173,17 @@ def test_a_run_that_has_ended_goes_on(particles: Path, unbroken: Path, tmp_path:
 
 
 def test_edits_between_iterations_are_said(particles: Path) -> None:
-    control = Within(1, 1, lambda control: control.edit(max_iterations=3))
-    kinds = [event.kind for event in refine(particles, SETTINGS, None, control)]
-    assert kinds == ["run_started", "iteration", "settings_edited", "iteration", "iteration", "run_ended"]
+    # More real-space symmetrisation than there is resolution is doubted, until the edit.
+    doubted = SETTINGS.replaced(realspace_symmetrize_res_A=9)
+    control = Within(1, 1, lambda control: control.edit(max_iterations=3, realspace_symmetrize_res_A=30))
+    events = list(refine(particles, doubted, None, control))
+    kinds = ["run_started", "message", "iteration", "settings_edited", "iteration", "iteration", "run_ended"]
+    assert [event.kind for event in events] == kinds
+    doubt, ended = events[1], events[-1]
+    assert isinstance(doubt, Message)
+    assert isinstance(ended, RunEnded)
+    assert doubt.text.startswith("found realspace_symmetrize_res_A 9 Å")
+    assert doubt.text not in ended.warnings
 
 
 def test_a_table_without_filaments_is_used_and_told_of(particles: Path) -> None:
@@ -217,7 +225,10 @@ def test_what_is_refused(particles: Path, unbroken: Path, tmp_path: Path) -> Non
 
 @pytest.fixture
 def spoiled(particles: Path, tmp_path: Path) -> ParticleStack:
-    """Rows 3 and 4 without content, row 6 without CTF, row 8 of another box, row 9 without background."""
+    """Rows 3 and 4 without content, row 6 without CTF, row 8 of another box, row 9 without background.
+
+    Rows 8 and 21 have odd tilt priors, which no refinement uses.
+    """
     stack = read_particles(particles)
     with mrcfile.open(particles.parent / stack.image_files[0]) as mrc:
         images = np.array(mrc.data)
@@ -231,8 +242,12 @@ def spoiled(particles: Path, tmp_path: Path) -> ParticleStack:
         mrc.data[8, np.hypot(y[:, None], y) > 0.45 * len(y)] = 0.1
     file, index, defocus_A = np.array(stack.image_file), np.array(stack.image_index), np.array(stack.defocus_u_A)
     file[7], index[7], defocus_A[5] = 1, 0, np.nan
+    tilt_deg = np.full(len(stack), 90.0)
+    tilt_deg[[7, 20]] = 150.0
     optics = dataclasses.replace(stack.optics, box_size_px=np.zeros_like(stack.optics.box_size_px))
-    stack = stack.replace(image_files=("a.mrcs", "b.mrcs"), image_file=file, image_index=index, optics=optics)
+    stack = stack.replace(
+        image_files=("a.mrcs", "b.mrcs"), image_file=file, image_index=index, optics=optics, tilt_prior_deg=tilt_deg
+    )
     write_particles(tmp_path / "spoiled.star", stack)
     # The readers take no table with NaN in it; a stack made in memory may have it.
     return read_particles(tmp_path / "spoiled.star").replace(defocus_u_A=defocus_A)
@@ -246,13 +261,17 @@ def test_bad_particles_are_refused_or_left_out(particles: Path, spoiled: Particl
         next(refine(spoiled, SETTINGS, tmp_path / "run"))
     assert not (tmp_path / "run").exists()
     dropping = SETTINGS.replaced(drop_bad_images=True, max_iterations=1)
-    started, message, iteration, _ended = refine(spoiled, dropping, tmp_path / "run")
+    started, message, doubt, iteration, ended = refine(spoiled, dropping, tmp_path / "run")
     assert isinstance(started, RunStarted)
     assert started.n_segments == 43
     assert isinstance(message, Message)
     assert message.level == "warning"
     assert "left out 5 bad particles: row 3" in message.text
     assert message in read_events(tmp_path / "run")
+    assert isinstance(doubt, Message)
+    assert "tilt priors up to 60° from 90° in row 21; needed" in doubt.text
+    assert isinstance(ended, RunEnded)
+    assert ended.warnings[:2] == (message.text, doubt.text)
     table = read_particles(tmp_path / "run" / "particles.star")
     good = np.setdiff1d(np.arange(48), [2, 3, 5, 7, 8])
     np.testing.assert_array_equal(table.image_index, good)

@@ -92,17 +92,19 @@ def test_stopped_resumed_and_done(run: Command, interrupts: list[int], tmp_path:
     assert len(read_particles(said["particles"])) == 48
     assert "from iteration 2 on" in done.stderr
 
-    again = run("--resume", "--set", "max_iterations=3", "--set", "realspace_symmetrize_res_A=9")
+    doubted = "--set", "realspace_symmetrize_res_A=9", "--set", "outer_diameter_A=120"
+    again = run("--resume", "--set", "max_iterations=3", *doubted)
     assert again.exit_code == 0, again.output
+    assert "\nerror: found a box of 160 Å, 1.33 filament diameters of 120 Å; needed" in again.stderr
     doubt = "found realspace_symmetrize_res_A 9 Å for a pixel of 5 Å; needed more than 10 Å"  # as check says
-    assert again.stderr.count(f"note: {doubt}") == 1
-    assert json.loads((tmp_path / "run" / "result.json").read_text())["warnings"][0].startswith(doubt)
+    assert again.stderr.count(doubt) == again.stderr.count(f"warning: {doubt}") == 1
+    assert json.loads((tmp_path / "run" / "result.json").read_text())["warnings"][1].startswith(doubt)
     assert again.stdout.startswith("max iterations after 3 iterations: ")
     assert "note: The run ended before it converged" in again.stderr
     assert f"wrote {tmp_path / 'run' / 'map.mrc'}, " in again.stdout
     assert [event.kind for event in read_events(tmp_path / "run")] == [
-        "run_started", "iteration", "run_started", "iteration", "run_started", "message", "settings_edited",
-        "iteration", "run_ended",
+        "run_started", "iteration", "run_started", "iteration", "run_started", "message", "message",
+        "settings_edited", "iteration", "run_ended",
     ]  # fmt: skip
 
 

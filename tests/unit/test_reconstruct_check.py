@@ -163,12 +163,20 @@ def test_images_of_another_box(sound: ParticleStack, tmp_path: Path) -> None:
         images[:] = np.random.default_rng(0).normal(size=images.shape)
     file, index = np.repeat([0, 1], [N - 2, 2]), np.array([*range(N - 2), 0, 1])
     names = str(sound.source.path.with_name("a.mrcs")), str(tmp_path / "b.mrcs")
-    mixed = sound.replace(image_files=names, image_file=file, image_index=index)
-    first = check_set_up(mixed, SETTINGS)[0]
+    tilt_deg = changed(sound.tilt_prior_deg, r0=150.0, **{f"r{N - 1}": 150.0})
+    mixed = sound.replace(image_files=names, image_file=file, image_index=index, tilt_prior_deg=tilt_deg)
+    first, *others = check_set_up(mixed, SETTINGS)
     assert (first.severity, first.code, first.rows) == ("error", "box", (N - 2, N - 1))
     assert "2 bad particles: row 7 (000001@" in str(first)
     assert "48 × 48 pixels, where most have 64 × 64; row 8" in str(first)
-    assert check_set_up(mixed, SETTINGS.replaced(drop_bad_images=True))[0].severity == "warning"
+    assert next(f for f in others if f.code == "tilt_prior").rows == (0, N - 1)
+    # Of rows that are left out nothing else is said.
+    dropping = SETTINGS.replaced(drop_bad_images=True)
+    found = {f.code: f for f in check_set_up(mixed, dropping)}
+    assert found["box"].severity == "warning"
+    assert found["tilt_prior"].rows == (0,)
+    nothing_left = check_set_up(sound.replace(defocus_u_A=np.full(N, np.nan)), dropping)
+    assert [(f.severity, f.code) for f in nothing_left] == [("error", "bad_images"), ("warning", "ctf")]
 
 
 def test_bad_images_and_the_command(sound: ParticleStack, tmp_path: Path) -> None:
