@@ -283,8 +283,14 @@ def event_to_line(event: Event) -> str:
     return event.model_dump_json() + "\n"
 
 
-def event_from_line(line: str | bytes) -> Event:
+def event_from_line(line: str | bytes, source: str = "event") -> Event:
     """The event of a line; the inverse of :func:`event_to_line`.
+
+    Parameters
+    ----------
+    line : str or bytes
+    source : str
+        Where it comes from, for the error.
 
     Raises
     ------
@@ -303,4 +309,4 @@ def event_from_line(line: str | bytes) -> Event:
         found = ": ".join(filter(None, (".".join(map(str, first["loc"])), first["msg"])))
         # A line that is cut short or overwritten is no JSON any more.
         why = "the line is damaged." if first["type"] == "json_invalid" else OTHER_VERSION
-        raise FileFormatError(f"events.jsonl: found no event ({found}); {why}") from None
+        raise FileFormatError(f"{source}: found no event ({found}); {why}") from None

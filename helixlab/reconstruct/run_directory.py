@@ -192,7 +192,7 @@ class RunDirectory:
             )
         lock = _lock(folder)
         try:
-            recorded = json.loads((folder / "inputs.json").read_text("utf-8"))
+            recorded = _saved_object(folder / "inputs.json")
             check_unchanged(recorded["files"].values())
             if particles is not None and digest_of_table(particles) != recorded["table_sha256"]:
                 raise HelixLabError(
@@ -339,11 +339,12 @@ def read_events(path: str | os.PathLike[str]) -> list[Event]:
     FileFormatError
         If there is no log, or a line of it is damaged or of another version.
     """
+    log = Path(path) / "events.jsonl"
     try:
-        content = (Path(path) / "events.jsonl").read_bytes()
+        lines = log.read_bytes().splitlines(keepends=True)
     except OSError as error:
         raise FileFormatError(f"{path}: found no events.jsonl ({error.strerror}); give the folder of a run.") from error
-    return [event_from_line(line) for line in content.splitlines(keepends=True) if line.endswith(b"\n")]
+    return [event_from_line(line, f"{log}, line {n}") for n, line in enumerate(lines, 1) if line.endswith(b"\n")]
 
 
 def latest_settings(path: str | os.PathLike[str]) -> RefinementSettings:
@@ -429,7 +430,7 @@ def _read_iteration(folder: Path) -> SavedIteration | None:
     found.pop("manifest.json")
     if found != listed:
         return None
-    event = event_from_line((folder / "event.json").read_text("utf-8"))
+    event = event_from_line((folder / "event.json").read_text("utf-8"), str(folder / "event.json"))
     return (
         SavedIteration(int(folder.name), folder, event, _saved_settings(folder))
         if isinstance(event, IterationEvent)
@@ -438,10 +439,23 @@ def _read_iteration(folder: Path) -> SavedIteration | None:
 
 
 def _saved_settings(folder: Path) -> RefinementSettings:
+    path = folder / "settings.json"
+    values = _saved_object(path)
     try:
-        return RefinementSettings.from_json_file(folder / "settings.json")
+        return RefinementSettings(**values)
     except HelixLabError as error:
-        raise HelixLabError(f"{error} If nobody has edited it, {OTHER_VERSION}") from None
+        raise HelixLabError(f"{path}: {error} If nobody has edited it, {OTHER_VERSION}") from None
+
+
+def _saved_object(path: Path) -> dict[str, Any]:
+    """A JSON object that the run has written."""
+    try:
+        found = json.loads(path.read_text("utf-8"))
+        if not isinstance(found, dict):
+            raise ValueError(f"no JSON object but {found!r}")
+    except (OSError, ValueError) as error:
+        raise FileFormatError(f"{path}: the file is damaged ({error}). Put a copy back, or begin a new run.") from None
+    return found
 
 
 def _events_through(events: list[Event], latest: SavedIteration | None) -> list[Event]:

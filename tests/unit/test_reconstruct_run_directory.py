@@ -115,14 +115,23 @@ def cut_log(folder: Path, n_lines: int, part: float = 0.0) -> None:
 def test_a_damaged_log_is_not_read_over(run_folder: Path) -> None:
     with (run_folder / "events.jsonl").open("ab") as log:
         log.write(b'{"kind": "mess\n')
-    with pytest.raises(FileFormatError, match="the line is damaged"):
+    with pytest.raises(FileFormatError, match=r"run/events\.jsonl, line 5: found no event .*; the line is damaged"):
         read_events(run_folder)
+
+
+@pytest.mark.parametrize("name", ["settings.json", "inputs.json"])
+@pytest.mark.parametrize("kept", [0.0, 0.5, 0.99])
+def test_what_the_run_began_with_cut_short_is_called_damaged(run_folder: Path, name: str, kept: float) -> None:
+    content = (run_folder / name).read_bytes()
+    (run_folder / name).write_bytes(content[: int(kept * len(content))])
+    with pytest.raises(FileFormatError, match=rf"run/{name}: the file is damaged \(.*\)\. Put"):
+        RunDirectory.resume(run_folder)
 
 
 @pytest.mark.parametrize(
     ("name", "found"),
     [
-        ("event.json", r"events\.jsonl: found no event \(iteration\.later: Extra inputs .*\); "),
+        ("event.json", r"002/event\.json: found no event \(iteration\.later: Extra inputs .*\); "),
         ("settings.json", r"002/settings\.json: later: there is no such setting\. If nobody has edited it, "),
     ],
 )
