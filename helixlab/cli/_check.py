@@ -6,7 +6,8 @@ from typing import Annotated
 import typer
 
 from helixlab.cli._console import names_set_values, print_json, progress_bar, reports_errors
-from helixlab.cli._options import JsonOutput, ListRefinementSettings, SettingsFile, SetValues, in_option_words
+from helixlab.cli._list_settings import ListRefinementSettings
+from helixlab.cli._options import JsonOutput, SettingsFile, SetValues, in_option_words
 
 UNFIT = 1
 """Exit code where an error was found; input that cannot be read at all ends with another."""

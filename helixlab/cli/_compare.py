@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from helixlab.cli._console import names_set_values, print_json, print_table, progress_bar, reports_errors
-from helixlab.cli._options import JsonOutput, ListRefinementSettings, SettingsFile, SetValues
+from helixlab.cli._list_settings import ListRefinementSettings
+from helixlab.cli._options import JsonOutput, SettingsFile, SetValues
 from helixlab.errors import HelixLabError
 
 if TYPE_CHECKING:

@@ -1,16 +1,19 @@
-"""Options that several commands share, and how the library's field names read as options."""
+"""Options that several commands share, and how the library's field names read as options.
 
-import json
+Eager ones are known before what a command requires is found missing: ``--list-settings`` heeds them.
+"""
+
 import re
 from collections.abc import Collection
-from importlib import import_module
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
 MapFile = Annotated[Path, typer.Argument(metavar="MAP", help="Map (MRC, MAP or CCP4; .gz or .bz2 too).")]
-JsonOutput = Annotated[bool, typer.Option("--json", help="Print one JSON object on stdout, and nothing else.")]
+JsonOutput = Annotated[
+    bool, typer.Option("--json", is_eager=True, help="Print one JSON object on stdout, and nothing else.")
+]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace files that exist already.")]
 Twist = Annotated[float, typer.Option("--twist", metavar="DEG", help="Rotation per subunit, right-handed positive.")]
 Rise = Annotated[float, typer.Option("--rise", metavar="A", help="Shift per subunit along the axis in Å, > 0.")]
@@ -32,30 +35,13 @@ OuterRadius = Annotated[
 OutputMap = Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Map to write (.mrc, .map, .mrc.gz).")]
 OutputFolder = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write the results into this folder.")]
 SettingsFile = Annotated[
-    Path | None, typer.Option("--settings", metavar="FILE", help="Settings by name, as JSON; --set and options win.")
+    Path | None,
+    typer.Option("--settings", metavar="FILE", is_eager=True, help="Settings by name, as JSON; --set and options win."),
 ]
 SetValues = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="NAME=VALUE", help="A setting, the value as JSON; may be repeated."),
+    typer.Option("--set", metavar="NAME=VALUE", is_eager=True, help="A setting, the value as JSON; may be repeated."),
 ]
-
-
-def _list_settings(module: str, kind: str) -> Any:
-    """The option --list-settings: each setting of a class with its default and meaning, a line each."""
-
-    def show(wanted: bool) -> bool:
-        if wanted:
-            for entry in getattr(import_module(module), kind)().described():
-                typer.echo(f"{entry['name']} = {json.dumps(entry['default'])}  {entry['help']}")
-            raise typer.Exit
-        return wanted
-
-    about = "Print all settings with their defaults and meanings, and end."
-    return typer.Option("--list-settings", callback=show, is_eager=True, help=about)
-
-
-ListRefinementSettings = Annotated[bool, _list_settings("helixlab.reconstruct", "RefinementSettings")]
-ListParticleSettings = Annotated[bool, _list_settings("helixlab.simulate", "ParticleSettings")]
 
 FIELD_OPTIONS = {
     "twist_range_deg": "--twist-range",

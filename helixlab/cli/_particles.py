@@ -6,9 +6,9 @@ from typing import Annotated
 import typer
 
 from helixlab.cli._console import names_set_values, print_json, progress_bar, reports_errors
+from helixlab.cli._list_settings import ListParticleSettings
 from helixlab.cli._options import (
     JsonOutput,
-    ListParticleSettings,
     OuterRadius,
     Overwrite,
     PointGroup,

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from helixlab.cli._console import STOPPED, names_set_values, print_json, reports_errors, warn
-from helixlab.cli._options import JsonOutput, ListRefinementSettings, SettingsFile, SetValues
+from helixlab.cli._list_settings import ListRefinementSettings
+from helixlab.cli._options import JsonOutput, SettingsFile, SetValues
 
 if TYPE_CHECKING:
     from helixlab.reconstruct import Control, Event, IterationEvent, RunEnded, RunStarted

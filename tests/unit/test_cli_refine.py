@@ -160,7 +160,15 @@ def test_settings_are_listed_without_particles() -> None:
     for command in ("refine", "compare", "check"):
         listed = CliRunner().invoke(cli.app, [command, "--list-settings"])
         assert listed.exit_code == 0, listed.output
-        assert "mask_threshold = 0.3  Fraction of" in listed.stdout
+        assert "\nmask_threshold = 0.3  Fraction of" in listed.stdout
+    changed = CliRunner().invoke(cli.app, ["refine", "--list-settings", "--set", "mask_threshold=0.2"])
+    assert "\nmask_threshold = 0.2 (default 0.3)  Fraction of" in changed.stdout
+    told = json.loads(CliRunner().invoke(cli.app, ["simulate-particles", "--list-settings", "--json"]).stdout)
+    assert next(s for s in told["settings"] if s["name"] == "box_px")["limits"]
+    wrong = CliRunner().invoke(cli.app, ["refine", "--list-settings", "--set", "mask_treshold=1", "--json"])
+    assert wrong.exit_code == 2
+    message = "--set mask_treshold: there is no such setting; did you mean mask_threshold?"
+    assert json.loads(wrong.stdout)["error"] == message
 
 
 def test_what_is_refused(run: Command, particles: Path, tmp_path: Path) -> None:
