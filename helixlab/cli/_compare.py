@@ -52,13 +52,14 @@ def compare(
     """
     from helixlab.io import read_particles
     from helixlab.reconstruct import RefinementSettings, compare_hypotheses
+    from helixlab.reconstruct.verdicts import name_of
 
     start = time.perf_counter()
     with names_set_values(values, {}):
         settings = RefinementSettings.from_sources(settings_file, values or [])
     named = _hypotheses(hypotheses)
     stack = read_particles(particles, images_root=images_root)
-    names = {str(symmetry): name for name, symmetry in reversed(named)}
+    names = {name_of(symmetry): name for name, symmetry in reversed(named)}
     with progress_bar(keeps_stages=True) as report:
         found = compare_hypotheses(
             stack,

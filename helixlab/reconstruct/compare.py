@@ -47,6 +47,7 @@ from helixlab.reconstruct.verdicts import (
     Kind,
     ScoredMaps,
     compare_scores,
+    name_of,
 )
 
 Progress = Callable[[str, float], None]
@@ -134,7 +135,7 @@ def compare_hypotheses(
     plain = plain.replaced(mask="static")
     runs = []
     for number, symmetry in enumerate(candidates):
-        name = str(symmetry or "No symmetry")
+        name = name_of(symmetry)
 
         def tell(part: float, number: int = number, name: str = name) -> None:
             report(name, (number + part) / (len(candidates) + 1))

@@ -58,7 +58,7 @@ class ScoredMaps:
     @property
     def name(self) -> str:
         """In words."""
-        return _CONTROLS[self.kind] if self.symmetry is None else str(self.symmetry)
+        return name_of(self.symmetry, self.kind)
 
 
 @dataclass(frozen=True, eq=False)
@@ -171,6 +171,17 @@ def compare_scores(maps: Sequence[ScoredMaps]) -> HypothesisComparison:
     else:
         first = ComparedHypothesis(best, first.difference, "best", "explains the held-out segments best")
     return HypothesisComparison((first, *rest), is_decided, conclusion)
+
+
+def name_of(symmetry: HelicalSymmetry | None, kind: Kind = "asymmetric") -> str:
+    """A hypothesis, or one of the controls, in the words in which all that is said of it names it.
+
+    Examples
+    --------
+    >>> name_of(HelicalSymmetry(-101.1, 5.13)), name_of(None)
+    ('twist -101.100°, rise 5.130 Å, C1', 'the map without symmetry')
+    """
+    return _CONTROLS[kind] if symmetry is None else str(symmetry)
 
 
 # --- private steps ------------------------------------------------------------------------------

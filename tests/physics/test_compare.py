@@ -89,7 +89,9 @@ def test_a_hypothesis_scores_the_same_in_any_company(comparison: HypothesisCompa
     alone = compare_hypotheses(segments, [TRUTH])
     for row in alone.rows:
         among = next(r for r in comparison.rows if (r.maps.kind, r.maps.symmetry) == (row.maps.kind, row.maps.symmetry))
-        assert row.log_likelihood == among.log_likelihood
+        # GPUs add in an order of their own: the thousand summands of a voxel make √1000 eps, 4e-6. A score is quadratic
+        # in the map, poses stay near their maxima, and ten iterations add up. A standard error is 400 times as much.
+        assert row.log_likelihood.value == pytest.approx(among.log_likelihood.value, rel=1e-4)
 
 
 def test_noise_decides_for_nothing(segments: ParticleStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -100,11 +102,16 @@ def test_noise_decides_for_nothing(segments: ParticleStack, tmp_path: Path, monk
     with new_image_stack(path, 64, 48, 4.0) as images:
         images[:] = np.random.default_rng(7).normal(size=images.shape)
     noise = few.replace(image_files=(str(path),), image_index=np.arange(64), image_file=np.zeros(64, int))
-    found = compare_hypotheses(noise, [TRUTH], resolution_A=20.0)
+    stages: list[str] = []
+    found = compare_hypotheses(noise, [TRUTH], resolution_A=20.0, progress=lambda stage, _: stages.append(stage))
     assert found.best is None
     assert found.conclusion.startswith("Undecided")
     # A map of noise explains other noise worse than nothing does.
     assert row_of(found, TRUTH).log_likelihood.value < 0
+    refined = {row.maps.kind: row.maps.name for row in found.rows}
+    assert list(dict.fromkeys(stages)) == [
+        "Reading images", refined["asymmetric"], refined["helical"], "Scoring held-out segments"
+    ]  # fmt: skip
 
 
 def test_a_smaller_box_holds_the_same_images(segments: ParticleStack) -> None:
@@ -116,8 +123,9 @@ def test_a_smaller_box_holds_the_same_images(segments: ParticleStack) -> None:
     noise = np.ones((1, whole.last_shell + 1))
     x, ctf, _ = whole.whitened(np.arange(5), noise, 16)
     near_x, near_ctf, _ = small.whitened(np.arange(5), noise[:, :17], 16)
-    assert np.array_equal(x, near_x)
-    assert np.array_equal(ctf, near_ctf)
+    # Compiled for other shapes, products may be rounded otherwise: some eps of the CTF's phases, at most 10 rad.
+    assert np.allclose(ctf, near_ctf, rtol=0, atol=5e-6)
+    assert np.allclose(x, near_x, rtol=0, atol=5e-6 * np.abs(x).max())
     assert np.allclose(image_power(small), image_power(whole)[:, :17])
 
 

@@ -18,11 +18,11 @@ from helixlab.geometry import HelicalSymmetry
 from helixlab.io import new_particle_stack, write_particles
 from helixlab.reconstruct import HypothesisComparison
 from helixlab.reconstruct.held_out import HeldOutScores
-from helixlab.reconstruct.verdicts import ScoredMaps, compare_scores
+from helixlab.reconstruct.verdicts import ScoredMaps, compare_scores, name_of
 
 FILAMENT = np.repeat(np.arange(6), 2)
-STOPS_AT_DEG = 13.0
-"""Ctrl-C comes at a hypothesis with this twist."""
+STOPS_AT = 13.0, 21.8
+"""Ctrl-C comes at a hypothesis with this twist and rise."""
 
 Command = Callable[..., Result]
 
@@ -36,10 +36,10 @@ def asked(monkeypatch: pytest.MonkeyPatch) -> dict[str, Any]:
         particles: object, hypotheses: list[HelicalSymmetry], **options: Any
     ) -> HypothesisComparison:
         found.update(hypotheses=hypotheses, **options)
-        for symmetry in hypotheses:
-            options["progress"](str(symmetry), 0.0)
-            options["progress"](str(symmetry), 0.1)
-            if symmetry.twist_deg == STOPS_AT_DEG:
+        for symmetry in (None, *hypotheses):
+            options["progress"](name_of(symmetry), 0.0)
+            options["progress"](name_of(symmetry), 0.1)
+            if symmetry == HelicalSymmetry(*STOPS_AT):
                 signal.raise_signal(signal.SIGINT)
         noise = np.random.default_rng(0).normal(scale=0.1, size=(len(hypotheses) + 1, 12))
         maps = [
@@ -83,12 +83,16 @@ def test_json_holds_all_numbers(run: Command, asked: dict[str, Any]) -> None:
 
 def test_what_is_done_is_said_as_it_goes(run: Command, asked: dict[str, Any]) -> None:
     done = run("--hypotheses", "-101.1/5.13,29.4/21.8/C6", "--json")
-    assert re.fullmatch(r"-101\.1/5\.13: \d+\.\d s\n29\.4/21\.8/C6: \d+\.\d s\n", done.stderr), done.stderr
-    stopped = run("--hypotheses", f"-101.1/5.13,{STOPS_AT_DEG}/21.8", "--json")
+    control = next(row["name"] for row in json.loads(done.stdout)["hypotheses"] if row["kind"] == "asymmetric")
+    said = re.sub(r"\d+\.\d s", "1.0 s", done.stderr)
+    assert said == f"{control}: 1.0 s\n-101.1/5.13: 1.0 s\n29.4/21.8/C6: 1.0 s\n"
+    stopped = run("--hypotheses", "-101.1/5.13,{}/{}".format(*STOPS_AT), "--json")
     assert stopped.exit_code == 130
     message = "stopped by Ctrl-C before the end; there is no result."
     assert json.loads(stopped.stdout) == {"error": message}
-    assert re.fullmatch(rf"-101\.1/5\.13: \d+\.\d s\nhelixlab: {message}\n", stopped.stderr), stopped.stderr
+    assert re.sub(r"\d+\.\d s", "1.0 s", stopped.stderr) == (
+        f"{control}: 1.0 s\n-101.1/5.13: 1.0 s\nhelixlab: {message}\n"
+    )
 
 
 def test_the_table_says_why(run: Command, asked: dict[str, Any]) -> None:
