@@ -7,7 +7,7 @@ import typer
 
 from helixlab.cli._console import names_set_values, print_json, progress_bar, reports_errors
 from helixlab.cli._list_settings import ListRefinementSettings
-from helixlab.cli._options import JsonOutput, SettingsFile, SetValues, in_option_words
+from helixlab.cli._options import ImagesRoot, JsonOutput, Passthrough, SettingsFile, SetValues, in_option_words
 
 UNFIT = 1
 """Exit code where an error was found; input that cannot be read at all ends with another."""
@@ -23,9 +23,8 @@ def check(
     point_group: Annotated[
         str | None, typer.Option("--point-group", metavar="Cn|Dn", help="Of the refinement.")
     ] = None,
-    images_root: Annotated[
-        Path | None, typer.Option("--images-root", metavar="DIR", help="Folder that image names are relative to.")
-    ] = None,
+    images_root: ImagesRoot = None,
+    passthrough: Passthrough = None,
     no_images: Annotated[
         bool, typer.Option("--no-images", help="Read the headers of the image files, not every image.")
     ] = False,
@@ -43,7 +42,7 @@ def check(
     given = {"twist_deg": twist_deg, "rise_A": rise_A, "point_group": point_group}
     with names_set_values(values, given):
         settings = RefinementSettings.from_sources(settings_file, values or [], given)
-    stack = read_particles(particles, images_root=images_root)
+    stack = read_particles(particles, images_root=images_root, passthrough=passthrough or ())
     with progress_bar() as report:
         findings = check_set_up(stack, settings, read_images=not no_images, progress=report)
     counts = {kind: sum(f.severity == kind for f in findings) for kind in ("error", "warning", "note")}

@@ -9,7 +9,7 @@ import typer
 
 from helixlab.cli._console import names_set_values, print_json, print_table, progress_bar, reports_errors
 from helixlab.cli._list_settings import ListRefinementSettings
-from helixlab.cli._options import JsonOutput, SettingsFile, SetValues
+from helixlab.cli._options import ImagesRoot, JsonOutput, Passthrough, SettingsFile, SetValues
 from helixlab.errors import HelixLabError
 
 if TYPE_CHECKING:
@@ -35,9 +35,8 @@ def compare(
     resolution_A: Annotated[
         float, typer.Option("--resolution", metavar="A", help="To which segments are looked at, Å.")
     ] = 12.0,
-    images_root: Annotated[
-        Path | None, typer.Option("--images-root", metavar="DIR", help="Folder that image names are relative to.")
-    ] = None,
+    images_root: ImagesRoot = None,
+    passthrough: Passthrough = None,
     settings_file: SettingsFile = None,
     values: SetValues = None,
     list_all: ListRefinementSettings = False,
@@ -58,7 +57,7 @@ def compare(
     with names_set_values(values, {}):
         settings = RefinementSettings.from_sources(settings_file, values or [])
     named = _hypotheses(hypotheses)
-    stack = read_particles(particles, images_root=images_root)
+    stack = read_particles(particles, images_root=images_root, passthrough=passthrough or ())
     names = {name_of(symmetry): name for name, symmetry in reversed(named)}
     with progress_bar(keeps_stages=True) as report:
         found = compare_hypotheses(

@@ -32,6 +32,13 @@ InnerRadius = Annotated[
 OuterRadius = Annotated[
     float | None, typer.Option("--outer-radius", metavar="A", help="Leave out density farther from the axis, Å.")
 ]
+ImagesRoot = Annotated[
+    Path | None, typer.Option("--images-root", metavar="DIR", help="Folder that image names are relative to.")
+]
+Passthrough = Annotated[
+    list[Path] | None,
+    typer.Option("--passthrough", metavar="CS", help="CryoSPARC's further columns of a .cs; may be repeated."),
+]
 OutputMap = Annotated[Path, typer.Option("--output", "-o", metavar="OUT", help="Map to write (.mrc, .map, .mrc.gz).")]
 OutputFolder = Annotated[Path | None, typer.Option("--out", metavar="DIR", help="Write the results into this folder.")]
 SettingsFile = Annotated[

@@ -11,7 +11,7 @@ import typer
 
 from helixlab.cli._console import STOPPED, names_set_values, print_json, reports_errors, warn
 from helixlab.cli._list_settings import ListRefinementSettings
-from helixlab.cli._options import JsonOutput, SettingsFile, SetValues
+from helixlab.cli._options import ImagesRoot, JsonOutput, Passthrough, SettingsFile, SetValues
 
 if TYPE_CHECKING:
     from helixlab.reconstruct import Control, Event, IterationEvent, RunEnded, RunStarted
@@ -35,14 +35,13 @@ def refine(
     ] = None,
     volume: Annotated[Path | None, typer.Option("--volume", metavar="MAP", help="An initial model.")] = None,
     mask: Annotated[Path | None, typer.Option("--mask", metavar="MAP", help="A static mask, kept as it is.")] = None,
-    images_root: Annotated[
-        Path | None, typer.Option("--images-root", metavar="DIR", help="Folder that image names are relative to.")
-    ] = None,
+    images_root: ImagesRoot = None,
+    passthrough: Passthrough = None,
     settings_file: SettingsFile = None,
     values: SetValues = None,
     resume: Annotated[
         bool,
-        typer.Option("--resume", help="Go on from the last complete iteration, with its settings but those given now."),
+        typer.Option("--resume", help="Go on from the last complete iteration, with what is not given now as it was."),
     ] = False,
     list_all: ListRefinementSettings = False,
     json_output: JsonOutput = False,
@@ -55,6 +54,7 @@ def refine(
     from helixlab.io import read_particles, read_volume
     from helixlab.reconstruct import Control, RefinementSettings, latest_settings
     from helixlab.reconstruct import refine as run
+    from helixlab.reconstruct.run_directory import reading_options
 
     given = {"twist_deg": twist_deg, "rise_A": rise_A, "point_group": point_group}
     if mask is not None:
@@ -62,9 +62,11 @@ def refine(
     base = latest_settings(out) if resume else None
     with names_set_values(values, given):
         settings = RefinementSettings.from_sources(settings_file, values or [], given, base=base)
+    reading = {"images_root": images_root, "passthrough": passthrough}
+    reading = (reading_options(out) if resume else {}) | {name: value for name, value in reading.items() if value}
     start, control = time.perf_counter(), Control(settings)
     events = run(
-        read_particles(particles, images_root=images_root),
+        read_particles(particles, **reading),
         settings,
         out,
         control,

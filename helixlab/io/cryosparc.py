@@ -144,8 +144,8 @@ def stack_from_cs(path: Path | None, rows: np.ndarray, images_root: Path | None)
     for needed in ("blob/path", "blob/idx", "blob/psize_A"):
         if needed not in names:
             raise FileFormatError(
-                f"{path}: the column {needed} is missing. If this is a passthrough file, give the job's own table (in "
-                "Python with this one: read_particles(path, passthrough=[...]))."
+                f"{path}: the column {needed} is missing. If this is a passthrough file, give the job's own table, and "
+                "this one with --passthrough (in Python passthrough=[...])."
             )
     unique, file_of = np.unique(_bytes(rows["blob/path"]), return_inverse=True)
     optics, group = _optics(path, rows)

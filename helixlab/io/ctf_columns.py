@@ -53,7 +53,7 @@ def ctf_columns(stack: ParticleStack) -> dict[str, Float[np.ndarray, "n"]]:
         if values is None:
             raise FileFormatError(
                 f"{stack.source.path or 'particles'}: the column {in_files(name)} of the optics groups is missing. Use "
-                "a table that has it."
+                f"a table that has it{stack.passthrough_hint}."
             )
         columns[name] = values[stack.optics_group]
     for name, (column, default) in _OPTIONAL.items():

@@ -64,6 +64,8 @@ class Source:
         Name of the particles' block in it.
     cs : structured array or None
         The CryoSPARC table, row by row the stack's.
+    passthrough : tuple of Path
+        The passthrough files that were joined to it.
     """
 
     path: Path | None = None
@@ -71,6 +73,7 @@ class Source:
     star: StarFile | None = None
     star_block: str = "particles"
     cs: np.ndarray | None = None
+    passthrough: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,6 +170,13 @@ class ParticleStack:
         """Number of filaments; 0 where there are none."""
         return 0 if self.filament_id is None else len(np.unique(self.filament_id))
 
+    @property
+    def passthrough_hint(self) -> str:
+        """What else to do about a missing column: CryoSPARC's jobs write some of them into a passthrough file."""
+        if self.source.cs is None or self.source.star is not None or self.source.passthrough:
+            return ""
+        return ", or add the job's passthrough file with --passthrough (in Python passthrough=[...])"
+
     def require(self, *names: str) -> None:
         """Raise a HelixLabError that names the missing column, unless the stack has all of these.
 
@@ -186,7 +196,7 @@ class ParticleStack:
             cryosparc = column.cs and f"{column.cs.format(a='alignments3D')} (CryoSPARC)"
             raise HelixLabError(
                 f"{self._name}: the column {' or '.join(filter(None, (relion, cryosparc)))} is missing. Use a table "
-                "that has it."
+                f"that has it{self.passthrough_hint}."
             )
 
     def replace(self, **columns: object) -> "ParticleStack":

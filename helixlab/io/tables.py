@@ -1,5 +1,6 @@
 """Reading and writing particle tables of either program."""
 
+import dataclasses
 import os
 from collections.abc import Sequence
 from pathlib import Path
@@ -86,9 +87,13 @@ def read_particles(
         raise HelixLabError(f"images_root: {root} is no folder; give the folder that image names are relative to.")
     try:
         if table_path.suffix.lower() == ".cs" or _is_numpy(table_path):
-            return _read_cs(table_path, root, [Path(p) for p in passthrough])
+            files = tuple(Path(p) for p in passthrough)
+            stack = _read_cs(table_path, root, files)
+            return stack.replace(source=dataclasses.replace(stack.source, passthrough=files))
         if passthrough:
-            raise FileFormatError(f"{table_path}: passthrough files belong to .cs tables; this is a STAR file.")
+            raise FileFormatError(
+                f"{table_path}: passthrough files belong to .cs tables; this is a STAR file. Leave them out."
+            )
         return _read_star(table_path, root)
     except FileFormatError:
         raise
@@ -186,7 +191,7 @@ def _per_row(stack: ParticleStack, groups: dict[str, np.ndarray]) -> dict[str, n
     return {label: text[stack.optics_group] for label, text in groups.items()}
 
 
-def _read_cs(path: Path, root: Path | None, passthrough: list[Path]) -> ParticleStack:
+def _read_cs(path: Path, root: Path | None, passthrough: Sequence[Path]) -> ParticleStack:
     rows = read_cs(path)
     if passthrough and len(rows):
         rows = join_passthrough(path, rows, passthrough)

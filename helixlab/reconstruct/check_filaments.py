@@ -27,7 +27,7 @@ def filaments(set_up: SetUp) -> Iterator[Finding]:
             "filaments",
             f"no filament numbers, {in_files('filament_id')}",
             "one for each segment",
-            "Import the table of the helical extraction or the filament tracer. "
+            f"Import the table of the helical extraction or the filament tracer{stack.passthrough_hint}. "
             + (
                 "Micrographs stand in for filaments in the half-sets, and each segment decides its polarity by itself."
                 if has_micrographs
@@ -93,7 +93,8 @@ def priors(set_up: SetUp) -> Iterator[Finding]:
             "psi_prior",
             f"no psi priors, {in_files('psi_prior_deg')}",
             "the direction of each filament in its image",
-            "Use the table of the filament tracer; in-plane angles of 2D classification (psi) stand in for it.",
+            f"Use the table of the filament tracer{stack.passthrough_hint}; in-plane angles of 2D classification (psi) stand in "
+            "for it.",
         )
     reach_deg = 3 * set_up.settings.tilt_prior_sd_deg
     tilt_deg = np.zeros(len(stack)) if stack.tilt_prior_deg is None else stack.tilt_prior_deg - 90.0

@@ -32,7 +32,7 @@ def ctf(set_up: SetUp) -> Iterator[Finding]:
             "ctf",
             f"no {', '.join(map(in_files, missing))}",
             "the CTF of each segment",
-            "Estimate the CTF, or export the table with it.",
+            f"Estimate the CTF, or export the table with it{stack.passthrough_hint}.",
         )
     u, v = stack.defocus_u_A, stack.defocus_v_A
     if u is not None and v is not None:

@@ -363,6 +363,18 @@ def latest_settings(path: str | os.PathLike[str]) -> RefinementSettings:
     return _saved_settings(Path(path))
 
 
+def reading_options(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """How the particles of a run's folder were read, as options of :func:`helixlab.io.read_particles`.
+
+    Raises
+    ------
+    HelixLabError
+        If what the run was given is not recorded there.
+    """
+    # Runs of earlier versions say nothing of it.
+    return _saved_object(Path(path) / "inputs.json").get("reading", {})
+
+
 def installed_versions() -> dict[str, str]:
     """Versions of HelixLab, of what computes for it, and of Python."""
     return {name: version(name) for name in _PACKAGES} | {"python": platform.python_version()}
@@ -388,17 +400,22 @@ def _is_free(folder: Path) -> bool:
 
 
 def _described_inputs(particles: ParticleStack | None) -> dict[str, Any]:
-    files = {}
+    files, reading = {}, {}
     if particles is not None:
         source = particles.source
         if source.path is not None:
             files["particles"] = take_fingerprint(source.path)
+        for number, other in enumerate(source.passthrough):
+            files[f"passthrough_{number}"] = take_fingerprint(other)
+        reading["passthrough"] = [str(other.absolute()) for other in source.passthrough]
+        reading["images_root"] = source.images_root and str(source.images_root.absolute())
         for number, name in enumerate(particles.image_files):
             path = locate_image_file(name, source.path, source.images_root)
             files[f"images_{number}"] = take_fingerprint(path, is_sampled=True)
     return {
         "versions": installed_versions(),
         "files": {name: found.to_dict() for name, found in files.items()},
+        "reading": reading,
         "table_sha256": None if particles is None else digest_of_table(particles),
     }
 

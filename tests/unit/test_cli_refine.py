@@ -16,6 +16,7 @@ from helixlab import cli
 from helixlab.cli import _refine
 from helixlab.geometry import Volume
 from helixlab.io import ParticleStack, read_particles, read_volume, write_particles, write_volume
+from helixlab.io.cryosparc import read_cs
 from helixlab.reconstruct import IterationEvent, read_events
 
 _SYMMETRY = ["--twist", "-101", "--rise", "5.14"]
@@ -154,6 +155,38 @@ def test_what_a_table_lacks_is_named_as_files_and_options_do(
     assert failed.exit_code == 2, failed.output
     assert failed.stderr == f"helixlab: {tmp_path / 'a.star'}: {message.format(tmp_path)}\n"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.star"]
+
+
+def test_columns_of_a_passthrough_file(particles: Path, tmp_path: Path) -> None:
+    (tmp_path / "far").mkdir()
+    write_particles(tmp_path / "all.cs", read_particles(particles), carry_foreign=False)
+    rows = read_cs(tmp_path / "all.cs")
+    table, further = tmp_path / "far" / "p.cs", tmp_path / "far" / "p_passthrough.cs"
+    for path, is_here in ((table, lambda name: "filament" not in name), (further, lambda name: "filament" in name)):
+        with path.open("wb") as file:
+            np.save(file, rows[[name for name in rows.dtype.names or () if name == "uid" or is_here(name)]])
+
+    def run(command: str, *words: object) -> Result:
+        return CliRunner().invoke(cli.app, [command, str(table), *map(str, words)])
+
+    there = "--images-root", particles.parent
+    both, once = (*there, "--passthrough", further), (*_SYMMETRY, *_SET[:4], "--set", "max_iterations=1")
+    found = [json.loads(run("check", *words, "--json").stdout) for words in (there, both)]
+    assert [told["n_filaments"] for told in found] == [0, 8]
+    assert "add the job's passthrough file with --passthrough" in str(found[0]["findings"])
+    assert "--passthrough" not in str(found[1]["findings"])
+    none = run("compare", "--hypotheses", "-101/5.14", *there)
+    assert "or add the job's passthrough file with --passthrough.\n" in none.stderr
+    little = run("compare", "--hypotheses", "-101/5.14", *both, "--resolution", "60")  # the images are prepared by then
+    assert "in a box of 160 Å it must be at most 40" in little.stderr
+    out = "--out", tmp_path / "run"
+    done = run("refine", *out, *both, *once)
+    assert done.exit_code == 0, done.output
+    assert "48 segments of 8 filaments" in done.stderr
+    again = run("refine", *out, "--resume")  # from what the folder says
+    assert again.exit_code == 0, again.output
+    further.write_bytes(further.read_bytes().replace(b"filament/", b"filemant/"))
+    assert "p_passthrough.cs: the file has changed since the run began" in run("refine", *out, "--resume").stderr
 
 
 def test_settings_are_listed_without_particles() -> None:

@@ -240,6 +240,12 @@ def test_passthrough_files_are_joined_by_uid(tmp_path):
     save_cs(tmp_path / "pass.cs", later)
     stack = read_particles(tmp_path / "p.cs", passthrough=[tmp_path / "pass.cs"])
     assert stack.source.cs["pick_stats/power"].tolist() == [3, 2, 1, 0]
+    assert stack.source.passthrough == (tmp_path / "pass.cs",)
+    lacking = read_particles(save_cs(tmp_path / "p.cs", rows))
+    for told, stands_there in ((lacking, True), (stack, False), (lacking.select(np.arange(2)), True)):
+        with pytest.raises(HelixLabError, match=r"psi_prior|filament_pose") as refused:
+            told.replace(psi_prior_deg=None).require("psi_prior_deg")
+        assert ("or add the job's passthrough file with --passthrough" in str(refused.value)) == stands_there
     save_cs(tmp_path / "pass.cs", later[:3])
     with pytest.raises(FileFormatError, match=r"pass\.cs: 1 of the 4 particles"):
         read_particles(tmp_path / "p.cs", passthrough=[tmp_path / "pass.cs"])
