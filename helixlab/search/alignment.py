@@ -43,10 +43,10 @@ _GOOD_PART = 0.95
 
 @dataclass(frozen=True, eq=False)
 class Alignment:
-    """A filament about its own axis."""
+    """A filament about its own axis, and the map, or the half maps, moved there."""
 
     filament: Filament
-    axis: Axis
+    maps: tuple[Volume, ...]
     report: AxisReport
 
     @property
@@ -78,12 +78,8 @@ def align_axis(volume: Volume, symmetry: HelicalSymmetry | None = None) -> tuple
     HelixLabError
         If the map is constant or smaller than 16 voxels.
     """
-    settings = SearchSettings()
-    filament = prepare_filament(volume)
-    alignment = aligned_filament(volume, None, filament, settings, symmetry)
-    if not alignment.report.was_moved:
-        return volume, alignment.report
-    return straighten_volume(volume, alignment.axis), alignment.report
+    alignment = aligned_filament(volume, None, prepare_filament(volume), SearchSettings(), symmetry)
+    return alignment.maps[0], alignment.report
 
 
 def aligned_filament(
@@ -100,10 +96,9 @@ def aligned_filament(
     the unmoved map by more than the noise. Half maps are moved alike. Without a known symmetry the screws come from
     a scan over near copies.
     """
-    total = normalised(volume)
-    if half2 is not None:
-        total = volume.with_data((total.data + normalised(half2).data) / 2)
-    best, best_score, starts = Alignment(filament, Axis(), Axis().report(was_moved=False)), -1.0, []
+    maps = (volume,) if half2 is None else (volume, half2)
+    total = volume.with_data(np.mean([normalised(one).data for one in maps], axis=0))
+    best, best_score, starts = Alignment(filament, maps, Axis().report(was_moved=False)), -1.0, []
     least_gain = _LEAST_GAIN
     short = _short_lags(filament)
     peaks = scan(short, settings)[1] if symmetry is None else [Peak(symmetry, Judge(short).score(symmetry)[0])]
@@ -119,22 +114,23 @@ def aligned_filament(
         if found.axis.distance_px(total) < _FAR_PX:
             starts.append(found.axis)
     for start in (*starts, axis_from_mass(total)):
-        axis, moved, score = _climb(total, volume, half2, start, settings)
+        axis, moved, score = _climb(total, maps, start, settings)
         if moved is not None and score > best_score + least_gain and axis.distance_px(total) > NEGLIGIBLE_PX:
-            best, best_score = Alignment(moved, axis, axis.report(was_moved=True)), score
+            best, best_score = moved, score
         if best_score > _WELL_ALIGNED_SCORE:
             break
     return best
 
 
 def _climb(
-    total: Volume, volume: Volume, half2: Volume | None, start: Axis, settings: SearchSettings
-) -> tuple[Axis, Filament | None, float]:
-    """Refine the axis, coarsely first, and prepare the filament about it."""
+    total: Volume, maps: Sequence[Volume], start: Axis, settings: SearchSettings
+) -> tuple[Axis, Alignment | None, float]:
+    """Refine the axis, coarsely first, and bring the maps onto it."""
     axis = start
     for round_ in range(_ROUNDS):
-        low_pass_A = max(_COARSE_A, 4 * volume.pixel_size_A) if round_ == 0 else None
-        filament = _about(axis, volume, half2, settings, low_pass_A)
+        low_pass_A = max(_COARSE_A, 4 * total.pixel_size_A) if round_ == 0 else None
+        seen = maps if low_pass_A is None else [_filtered(one, low_pass_A) for one in maps]
+        filament = _about(axis, seen, settings).filament
         peaks = scan(_short_lags(filament), settings)[1]
         if not peaks:
             return axis, None, -1.0
@@ -147,9 +143,9 @@ def _climb(
         axis = new
         if round_ > 0 and change.distance_px(total) < NEGLIGIBLE_PX:
             break
-    filament = _about(axis, volume, half2, settings)
-    short = _short_lags(filament)
-    return axis, filament, _best_score(short, scan(short, settings)[1])
+    moved = _about(axis, maps, settings)
+    short = _short_lags(moved.filament)
+    return axis, moved, _best_score(short, scan(short, settings)[1])
 
 
 def _short_lags(filament: Filament) -> Filament:
@@ -158,15 +154,14 @@ def _short_lags(filament: Filament) -> Filament:
     return replace(filament, limits=filament.limits._replace(max_z_A=longest))
 
 
-def _about(
-    axis: Axis, volume: Volume, half2: Volume | None, settings: SearchSettings, low_pass_A: float | None = None
-) -> Filament:
-    maps = [m for m in (volume, half2) if m is not None]
-    if low_pass_A is not None:
-        cutoff = volume.pixel_size_A / low_pass_A
-        maps = [m.with_data(np.asarray(low_pass(m.data, cutoff))) for m in maps]
-    moved = [straighten_volume(m, axis) if axis != Axis() else m for m in maps]
-    return prepare_filament(*moved, inner_radius_A=settings.inner_radius_A, outer_radius_A=settings.outer_radius_A)
+def _about(axis: Axis, maps: Sequence[Volume], settings: SearchSettings) -> Alignment:
+    moved = tuple(straighten_volume(one, axis) if axis != Axis() else one for one in maps)
+    radii = {"inner_radius_A": settings.inner_radius_A, "outer_radius_A": settings.outer_radius_A}
+    return Alignment(prepare_filament(*moved, **radii), moved, axis.report(was_moved=True))
+
+
+def _filtered(volume: Volume, low_pass_A: float) -> Volume:
+    return volume.with_data(np.asarray(low_pass(volume.data, volume.pixel_size_A / low_pass_A)))
 
 
 def _locating_screw(peaks: Sequence[Peak]) -> HelicalSymmetry:

@@ -8,15 +8,25 @@ import numpy as np
 from helixlab.errors import HelixLabError
 from helixlab.geometry import HelicalSymmetry, Volume, wrap_deg
 from helixlab.search.filament import prepare_filament
-from helixlab.search.imposed import PERHAPS_IMPOSED, imposed_warning
 from helixlab.search.judge import Judge
 from helixlab.search.pipeline import Progress, search_symmetry
 from helixlab.search.result import Candidate, SearchResult
 from helixlab.search.settings import MIN_RISE_A, SearchSettings
 
 Code = Literal[
-    "axis", "sign", "multiple", "too_fine", "point_group", "values", "undecided", "imposed", "other", "right"
+    "axis",
+    "sign",
+    "multiple",
+    "too_fine",
+    "point_group",
+    "values",
+    "undecided",
+    "imposed",
+    "no_noise",
+    "other",
+    "right",
 ]
+Verdict = Literal["right", "incomplete", "wrong", "undecided"]
 
 _GOOD_PART = 0.97
 """A description whose score reaches this part of the best one's is accepted as it stands."""
@@ -35,8 +45,8 @@ class Finding:
     Parameters
     ----------
     code : str
-        "axis", "sign", "multiple", "too_fine", "point_group", "values", "undecided", "imposed" (on the map, before),
-        "other" or "right".
+        "axis", "sign", "multiple", "too_fine", "point_group", "values", "other", "right"; "undecided" between rivals;
+        "imposed" (on the map, before); "no_noise" (to tell whether it was).
     message : str
         What was found, and what it should be.
     """
@@ -53,18 +63,18 @@ class AuditReport:
     ----------
     verdict : str
         "right"; "incomplete" (true, but less than the whole symmetry); "wrong"; "undecided" (this map cannot tell, or
-        has what was imposed on it).
+        it repeats what was imposed on it: the findings then say how that differs from what was given).
     findings : tuple of Finding
     given : HelicalSymmetry
     given_score : float
         Correlation of the map with its copies under the given symmetry, at exactly the given values.
     suggested : HelicalSymmetry or None
-        What the map has instead; None when the given values are right.
+        What the map has instead; None when the given values are right or the verdict is undecided.
     search : SearchResult
         The search without a hint that the judgement rests on.
     """
 
-    verdict: Literal["right", "incomplete", "wrong", "undecided"]
+    verdict: Verdict
     findings: tuple[Finding, ...]
     given: HelicalSymmetry
     given_score: float
@@ -150,16 +160,28 @@ def audit_symmetry(
                 f"This map cannot decide: {best.symmetry} and {'; '.join(map(str, rivals))} fit alike.",
             )
         )
-    if search.is_imposed:
-        verdict = "wrong" if verdict == "wrong" else "undecided"
-        found.append(Finding("imposed", imposed_warning(has_half_maps=half2 is not None)))
-    elif search.is_imposed is None and verdict == "right":
-        found = [replace(one, message=f"{one.message} {PERHAPS_IMPOSED}") for one in found]
+    verdict, found = _as_far_as_noise_tells(verdict, found, search)
     findings += found
     if axis != "z" and verdict in ("right", "incomplete"):
         verdict = "wrong"
     is_right = verdict in ("right", "undecided")
     return AuditReport(verdict, tuple(findings), symmetry, given_score, None if is_right else best.symmetry, search)
+
+
+def _as_far_as_noise_tells(
+    verdict: Verdict, found: list[Finding], search: SearchResult
+) -> tuple[Verdict, list[Finding]]:
+    """What is left of a verdict on a map that may repeat what was imposed on it."""
+    imposed, symmetry = search.imposed, search.best.symmetry
+    if imposed.is_certain:
+        # A point group that was imposed says nothing about the screw.
+        if imposed.screw or {one.code for one in found} <= {"right", "point_group", "undecided"}:
+            verdict = "undecided"
+        if imposed.screw:
+            found = [replace(one, message=f"Held against what was imposed: {one.message}") for one in found]
+        warning = imposed.warning(symmetry, has_half_maps=search.filament.has_half_maps)
+        return verdict, [*found, Finding("imposed", warning)]
+    return verdict, [*found, Finding("no_noise", imposed.note(symmetry))] if imposed.is_open else found
 
 
 def _about_good(given: HelicalSymmetry, best: Candidate) -> tuple[Literal["right", "incomplete"], list[Finding]]:

@@ -1,5 +1,6 @@
 """A map made ready for the search: on cylinders, weighted, correlated with itself."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 
 import jax
@@ -79,6 +80,12 @@ class Filament:
     def n_phi(self) -> int:
         """Angular samples of the cylinders."""
         return self.cylinders[0].shape[1]
+
+    def with_map(self, data: Float[np.ndarray, "z y x"]) -> "Filament":
+        """Another map, alone, on the same cylinders."""
+        cylinder = sample_cylinders(data, self.radius_px, self.n_phi)
+        correlation = _correlated([cylinder], self.radius_px, self.window, self.pixel_size_A)
+        return replace(self, correlation=correlation, cylinders=(cylinder,), has_half_maps=False)
 
     def folded(self, order: int) -> Correlation:
         """The correlation averaged over the turns of C``order``."""
@@ -165,11 +172,7 @@ def prepare_filament(
         maps, resolution_A = _weighted_halves(volume, half2, outer_px)
     n_phi = _even_angles(radius_px[-1])
     cylinders = tuple(sample_cylinders(m, radius_px, n_phi) for m in maps)
-    radius, scale = jnp.asarray(radius_px, jnp.float32), jnp.float32(volume.pixel_size_A)
-    if half2 is None:
-        correlation = correlate_map(cylinders[0], radius, jnp.asarray(window), scale, n_phi=n_phi)
-    else:
-        correlation = correlate_halves(*cylinders, radius, jnp.asarray(window), scale, n_phi=n_phi)
+    correlation = _correlated(cylinders, radius_px, window, volume.pixel_size_A)
     if not float(correlation.section_energy.sum()) > 0:
         raise HelixLabError(
             "volume: found no density that the two halves share inside the cylinder; "
@@ -194,6 +197,18 @@ def prepare_filament(
         radius_px,
         window,
     )
+
+
+def _correlated(
+    cylinders: Sequence[Float[Array, "r phi z"]],
+    radius_px: Float[np.ndarray, "r"],
+    window: Float[np.ndarray, "z"],
+    pixel_size_A: float,
+) -> Correlation:
+    """The correlation of one map with itself, or between two half maps."""
+    radius, weight, scale = jnp.asarray(radius_px, jnp.float32), jnp.asarray(window), jnp.float32(pixel_size_A)
+    correlate = correlate_map if len(cylinders) == 1 else correlate_halves
+    return correlate(*cylinders, radius, weight, scale, n_phi=cylinders[0].shape[1])
 
 
 def soft_window(n: int) -> Float[np.ndarray, "n"]:
@@ -270,10 +285,7 @@ def _weighted_map(
     the frequency below which 99.9% of its power lies, otherwise the last at which a quarter is signal: between layer
     lines the signal may be gone and come back.
     """
-    data = jnp.asarray(volume.data)
-    # Soft ends: where the box cuts the filament it would show frequencies that the map does not have.
-    ends = {"z_fraction": 0.6, "edge_px": max(5.0, 0.15 * volume.shape[0])}
-    power = power_per_term(data, cylindrical_mask(volume.shape, outer_px, **ends))
+    power = filament_power(volume, outer_px)
     if not power[1:].sum() > 0:
         raise HelixLabError(
             "volume: found no density inside the cylinder; check the radii, and that the filament lies along z."
@@ -282,7 +294,7 @@ def _weighted_map(
     solvent_px = max(outer_px, solvent_px)
     if widest_px - solvent_px > _SOLVENT_PX:
         ring = {"inner_radius_px": solvent_px + 3.0, "z_fraction": 0.6, "edge_px": 3.0}
-        noise = power_per_term(data, cylindrical_mask(volume.shape, widest_px, **ring))
+        noise = _power_per_term(volume, cylindrical_mask(volume.shape, widest_px, **ring))
         wiener = smoothed(np.clip(1.0 - smoothed(noise) / np.maximum(smoothed(power), 1e-30), 0.0, 1.0))
         kept = np.nonzero(wiener >= _LOST_PART)[0]
         terms = np.arange(len(power)) ** 2.0
@@ -298,19 +310,24 @@ def _weighted_map(
     return [volume.data], float(1.0 / freq[min(shell, len(shells))])
 
 
-def power_per_term(data: Float[Array, "z y x"], mask: Float[Array, "z y x"]) -> Float[np.ndarray, "s"]:
+def filament_power(volume: Volume, outer_px: float) -> Float[np.ndarray, "s"]:
+    """Mean power of the terms of each shell, of the filament's middle part."""
+    # Soft ends: where the box cuts the filament it would show frequencies that the map does not have.
+    ends = {"z_fraction": 0.6, "edge_px": max(5.0, 0.15 * volume.shape[0])}
+    return _power_per_term(volume, cylindrical_mask(volume.shape, outer_px, **ends))
+
+
+def _power_per_term(volume: Volume, mask: Float[Array, "z y x"]) -> Float[np.ndarray, "s"]:
     """Mean power of the terms of each shell, per voxel of the mask."""
+    data = jnp.asarray(volume.data)
     _, power, _ = shell_correlation(data, data, mask)
     _, white, _ = shell_correlation(*_unit_noise(mask.shape), mask)
     return np.asarray(power, np.float64) / np.maximum(np.asarray(white, np.float64), 1e-30)
 
 
 def _weighted_halves(half1: Volume, half2: Volume, outer_px: float) -> tuple[list[Float[np.ndarray, "z y x"]], float]:
-    first, second = jnp.asarray(half1.data), jnp.asarray(half2.data)
     mask = cylindrical_mask(half1.shape, outer_px)
-    cross, power1, power2 = (np.asarray(a, np.float64) for a in shell_correlation(first, second, mask))
-    mean_power = np.maximum((power1 + power2) / 2, 1e-30)
-    fsc = smoothed(np.clip(cross / np.maximum(np.sqrt(power1 * power2), 1e-30), 0.0, 1.0))
+    fsc, mean_power = smoothed_fsc(half1, half2, mask)
     below = np.nonzero(fsc[1:] < 0.143)[0]
     last = int(below[0]) if len(below) else len(fsc) - 1
     if last < 2:
@@ -325,9 +342,19 @@ def _weighted_halves(half1: Volume, half2: Volume, outer_px: float) -> tuple[lis
     fsc[last + 1 + max(2, last // 5) :] = 0.0
     weights = np.sqrt(fsc / (1 + fsc) / (noise / noise[1:].max()))
     weights[0] = 0.0
-    filtered = [np.asarray(apply_shell_weights(m, weights.astype(np.float32))) for m in (first, second)]
+    filtered = [np.asarray(apply_shell_weights(m.data, weights.astype(np.float32))) for m in (half1, half2)]
     freq = shell_freqs_per_A(half1.shape, half1.pixel_size_A)
     return filtered, float(1.0 / freq[max(last, 1)])
+
+
+def smoothed_fsc(
+    half1: Volume, half2: Volume, mask: Float[Array, "z y x"]
+) -> tuple[Float[np.ndarray, "s"], Float[np.ndarray, "s"]]:
+    """The half maps' FSC inside a mask, from 0 to 1 and smoothed, and the mean power of their shells."""
+    sums = shell_correlation(jnp.asarray(half1.data), jnp.asarray(half2.data), mask)
+    cross, power1, power2 = (np.asarray(a, np.float64) for a in sums)
+    fsc = smoothed(np.clip(cross / np.maximum(np.sqrt(power1 * power2), 1e-30), 0.0, 1.0))
+    return fsc, np.maximum((power1 + power2) / 2, 1e-30)
 
 
 def _unit_noise(shape: tuple[int, ...]) -> tuple[Float[Array, "z y x"], Float[Array, "z y x"]]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Bool, Float
+from jaxtyping import Array, Bool, Float, Int
 
 from helixlab.geometry import HelicalSymmetry, wrap_deg
 from helixlab.kernels.lags import contrast, refine_screws, score_pairs, score_roots, screw_errors
@@ -124,6 +124,14 @@ class Judge:
             jnp.int32(self._last(symmetry.rise_A)),
         )
         return float(score[0]), float(mse[0])
+
+    def score_operators(self, symmetry: HelicalSymmetry) -> tuple[Int[np.ndarray, "l"], Float[np.ndarray, "l"]]:
+        """Of each operator that counts, but the identity, its power of the screw (0 for a turn) and its correlation."""
+        phi_deg, z_A, k, _ = self._lags(symmetry)
+        lags = _padded(phi_deg), _padded(z_A)
+        one_each, _ = score_pairs(self.filament.correlation, self.filament.limits, *lags, jnp.int32(1))
+        score = np.asarray(one_each)[: len(k)]
+        return k[score > -1.0], score[score > -1.0]
 
     def refine(self, symmetry: HelicalSymmetry) -> HelicalSymmetry:
         """The nearest maximum of the score, over ever more lags so that the right peak is kept."""
@@ -369,7 +377,7 @@ class Judge:
         return max(1, int(self.filament.max_lag_A / rise_A))
 
 
-def _padded(values: Sequence[float]) -> Float[Array, "n"]:
+def _padded(values: Sequence[float] | Float[np.ndarray, "k"]) -> Float[Array, "n"]:
     """Filled up with its last value to a power of two, at least 16: few different sizes, few compilations."""
     n = max(16, 1 << (len(values) - 1).bit_length())
     return jnp.asarray(np.pad(np.asarray(values, np.float32), (0, n - len(values)), mode="edge"))

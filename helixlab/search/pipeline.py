@@ -1,17 +1,16 @@
 """The symmetry search: from a map, or two half maps, to ranked and refined candidates."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 from helixlab.errors import HelixLabError
 from helixlab.geometry import Volume
 from helixlab.search.alignment import aligned_filament
-from helixlab.search.axis import straighten_volume
 from helixlab.search.filament import prepare_filament
-from helixlab.search.imposed import PERHAPS_IMPOSED, imposed_warning, obeys_beyond_noise
+from helixlab.search.imposed import find_imposed
 from helixlab.search.peaks import scan
-from helixlab.search.result import Candidate, SearchResult
+from helixlab.search.result import SearchResult
 from helixlab.search.settings import SearchSettings
 from helixlab.search.verdict import judge_peaks
 
@@ -76,7 +75,7 @@ def search_symmetry(
     )
     tell("Scoring every twist and rise", 0.2)
     landscape, peaks = scan(filament, settings)
-    axis, warnings, maps = None, [], [volume] if half2 is None else [volume, half2]
+    axis, warnings, maps = None, [], (volume,) if half2 is None else (volume, half2)
     if settings.align_axis:
         tell("Checking where the axis lies", 0.4)
         aligned = aligned_filament(volume, half2, filament, settings)
@@ -84,7 +83,7 @@ def search_symmetry(
         if axis.was_moved:
             filament = aligned.filament
             landscape, peaks = scan(filament, settings)
-            maps = [straighten_volume(one, aligned.axis) for one in maps]
+            maps = aligned.maps
             warnings.append(
                 f"The helical axis was {aligned.description}; the map was straightened before the search. "
                 "Write a straightened map with `helixlab align`."
@@ -97,13 +96,18 @@ def search_symmetry(
     tell("Judging the candidates", 0.7)
     verdict = judge_peaks(filament, settings, peaks)
     tell("Asking whether the symmetry was imposed", 0.9)
-    best = verdict.candidates[0].symmetry
-    is_imposed = obeys_beyond_noise(best, filament, *maps)
-    if is_imposed:
-        warnings.append(imposed_warning(has_half_maps=half2 is not None))
+    candidates, symmetry = list(verdict.candidates), verdict.candidates[0].symmetry
+    imposed = find_imposed(symmetry, filament, *maps)
+    if imposed.is_certain:
+        warnings.append(imposed.warning(symmetry, has_half_maps=half2 is not None))
+    # An error that comes from an assumption, not from noise, holds where there is none.
+    if imposed.screw or (imposed.screw is None and not verdict.is_rise_assumed):
+        candidates = [replace(c, twist_se_deg=None, rise_se_A=None) for c in candidates]
+    if imposed.is_open:
+        candidates[0] = replace(candidates[0], notes=(*candidates[0].notes, imposed.note(symmetry)))
     tell("Done", 1.0)
     return SearchResult(
-        candidates=_as_known(verdict.candidates, is_imposed),
+        candidates=tuple(candidates),
         landscape=landscape,
         pairs_evaluated=landscape.n_pairs,
         seconds=time.perf_counter() - start,
@@ -115,15 +119,5 @@ def search_symmetry(
         axis=axis,
         dyad_deg=verdict.dyad.azimuth_deg if verdict.dyad else None,
         dyad_z_A=verdict.dyad.z_A if verdict.dyad else None,
-        is_imposed=is_imposed,
+        imposed=imposed,
     )
-
-
-def _as_known(candidates: Sequence[Candidate], is_imposed: bool | None) -> tuple[Candidate, ...]:
-    """Candidates without the standard errors, or with the note, that an imposed symmetry leaves."""
-    if is_imposed:
-        return tuple(replace(c, twist_se_deg=None, rise_se_A=None) for c in candidates)
-    if is_imposed is None:
-        best = candidates[0]
-        return replace(best, notes=(*best.notes, PERHAPS_IMPOSED)), *candidates[1:]
-    return tuple(candidates)

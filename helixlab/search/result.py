@@ -7,6 +7,7 @@ from typing import Any
 from helixlab.geometry import HelicalSymmetry
 from helixlab.search.axis import AxisReport
 from helixlab.search.filament import Filament
+from helixlab.search.imposed import Imposed
 from helixlab.search.landscape import Landscape
 
 
@@ -26,7 +27,8 @@ class Candidate:
     score_se : float
         Standard error of the score from noise.
     twist_se_deg, rise_se_A : float or None
-        Standard errors; None where the map does not determine the value, or had the symmetry imposed before.
+        Standard errors; None where the map does not determine the value, has no noise to estimate an error from, or
+        had the symmetry imposed before.
     indistinguishable_from : tuple of int
         Positions, in the list of candidates, of rivals that fit as well within the noise.
     notes : tuple of str
@@ -83,13 +85,13 @@ class SearchResult:
         As used: FSC 0.143 of half maps (of one map: where 99.9% of its power ends), and the cylinder.
     filament : Filament
         The correlation that the scores were read from, about the aligned axis.
+    imposed : Imposed
+        Whether the map obeys the screw, or the point group, of the first candidate to more than its noise allows, so
+        that the search repeats what was imposed before. Standard errors are given only of a screw that was not.
     axis : AxisReport or None
         What the alignment of the axis did; None when it was switched off.
     dyad_deg, dyad_z_A : float or None
         Azimuth and height of a dyad of Dn.
-    is_imposed : bool or None
-        Whether the map obeys the first candidate to more than its noise allows, so that the search repeats what was
-        imposed before: then no standard error is given. None where the map has no noise to tell by.
     """
 
     candidates: tuple[Candidate, ...]
@@ -101,10 +103,10 @@ class SearchResult:
     inner_radius_A: float
     outer_radius_A: float
     filament: Filament = field(repr=False)
+    imposed: Imposed
     axis: AxisReport | None = None
     dyad_deg: float | None = None
     dyad_z_A: float | None = None
-    is_imposed: bool | None = False
 
     @property
     def best(self) -> Candidate:
@@ -130,7 +132,7 @@ class SearchResult:
             "axis": self.axis.to_dict() if self.axis else None,
             "dyad_deg": self.dyad_deg,
             "dyad_z_A": self.dyad_z_A,
-            "is_imposed": self.is_imposed,
+            "imposed": {"screw": self.imposed.screw, "point_group": self.imposed.point_group},
         }
 
 

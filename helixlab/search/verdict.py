@@ -44,11 +44,12 @@ _RIVAL_PART = 0.8
 
 @dataclass(frozen=True)
 class Verdict:
-    """Candidates, best first; the dyad of Dn; what the user must be told."""
+    """Candidates, best first; the dyad of Dn; what the user must be told; whether the rise is that of β-strands."""
 
     candidates: list[Candidate]
     dyad: DyadFit | None
     warnings: list[str]
+    is_rise_assumed: bool = False
 
 
 def judge_peaks(filament: Filament, settings: SearchSettings, peaks: Sequence[Peak]) -> Verdict:
@@ -268,7 +269,7 @@ def _without_rise(
             else "The rise given is one of many that fit."
         ),
     )
-    return Verdict(found, None, warnings)
+    return Verdict(found, None, warnings, is_rise_assumed=may_be_amyloid)
 
 
 def _strand_symmetries(twist_deg: float, order: int, is_auto: bool) -> list[HelicalSymmetry]:

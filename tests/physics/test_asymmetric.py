@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from helixlab.geometry import HelicalSymmetry, axis_coordinates
+from helixlab.geometry import HelicalSymmetry, Volume, axis_coordinates
 from helixlab.io import read_particles, read_volume
 from helixlab.kernels.bands import frame_shifts
 from helixlab.kernels.masks import cylindrical_mask
@@ -17,7 +17,8 @@ from helixlab.reconstruct.maximisation import accumulate, half_map
 from helixlab.reconstruct.noise import image_power
 from helixlab.reconstruct.poses import Poses
 from helixlab.reconstruct.prepare import PreparedParticles, prepare_particles
-from helixlab.search import search_symmetry
+from helixlab.search import prepare_filament, search_symmetry
+from helixlab.search.imposed import Imposed, find_imposed
 from helixlab.simulate import OpticsSettings, ParticleSettings, SimulatedParticles, simulate_particles
 from helixlab.simulate.atoms import AtomicUnit
 
@@ -85,6 +86,20 @@ def test_images_at_their_true_poses_make_a_map_as_long_as_the_filament(simulated
     square, slope, _ = np.polyfit(stretches, [correlation(stretch) for stretch in stretches], 2)
     # 0.36% where images are added with the weights that they have, which rise with frequency.
     assert abs(-slope / (2 * square)) < 0.0015
+
+
+def test_noise_that_overlapping_segments_share_was_not_imposed(simulated: SimulatedParticles) -> None:
+    particles = prepare_particles(read_particles(simulated.files["star"]), RefinementSettings())
+    poses, power = _true_poses(simulated, particles), image_power(particles)
+    halves = [
+        Volume(
+            half_map(accumulate(particles, poses.select(particles.half_set == half), power), box_px=particles.box_px),
+            particles.pixel_size_A,
+        )
+        for half in (1, 2)
+    ]
+    # Segments one rise apart bring the same noise to a voxel and to its copy: their noise correlates by 0.3.
+    assert find_imposed(TRUTH, prepare_filament(*halves), *halves) == Imposed(screw=False, point_group=False)
 
 
 def _true_poses(made: SimulatedParticles, particles: PreparedParticles) -> Poses:

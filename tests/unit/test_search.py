@@ -102,8 +102,9 @@ def test_result_is_one_json_object(volume):
         "subunits_per_turn", "hand", "equivalents",
     }  # fmt: skip
     assert keys <= set(found["candidates"][0])
-    # Computed without noise.
-    assert found["is_imposed"] is None
+    # Computed without noise: nothing tells whether the screw was imposed, and there is nothing to take an error from.
+    assert found["imposed"] == {"screw": None, "point_group": False}
+    assert {c["twist_se_deg"] for c in found["candidates"]} == {c["rise_se_A"] for c in found["candidates"]} == {None}
     assert found["candidates"][0]["hand"] == -1
     assert result.margin is None or result.margin > 0.3
     parts = [part for _, part in steps]
