@@ -4,6 +4,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from physics.known_segments import TRUTH, simulate_segments
 
 from helixlab.errors import HelixLabError
 from helixlab.geometry import HelicalSymmetry
@@ -14,9 +15,7 @@ from helixlab.reconstruct.held_out import Mean
 from helixlab.reconstruct.noise import image_power
 from helixlab.reconstruct.prepare import prepare_particles
 from helixlab.reconstruct.verdicts import ComparedHypothesis, HypothesisComparison
-from helixlab.simulate import OpticsSettings, ParticleSettings, simulate_particles
 
-TRUTH = HelicalSymmetry(-101.1, 5.13)
 MIRROR = TRUTH.mirrored()
 MULTIPLE = TRUTH.multiple(2)
 TURNS = 360 / 101.1
@@ -30,16 +29,7 @@ WRONG = {
 
 @pytest.fixture(scope="module")
 def segments(tmp_path_factory: pytest.TempPathFactory) -> ParticleStack:
-    few = ParticleSettings(
-        n_filaments=24,
-        segments_per_filament=10,
-        box_px=48,
-        pixel_size_A=4.0,
-        inter_box_distance_A=30.0,
-        optics=(OpticsSettings(snr=0.3),),
-        seed=3,
-    )
-    return read_particles(simulate_particles("builtin", TRUTH, tmp_path_factory.mktemp("a"), few).files["star"])
+    return read_particles(simulate_segments(tmp_path_factory.mktemp("a"), snr=0.3).files["star"])
 
 
 @pytest.fixture(scope="module")

@@ -5,6 +5,7 @@ from dataclasses import replace
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from physics.known_segments import TRUTH, simulate_segments
 
 from helixlab.geometry import HelicalSymmetry, Volume
 from helixlab.geometry.grids import axis_coordinates
@@ -22,9 +23,8 @@ from helixlab.reconstruct.prepare import PreparedParticles, prepare_particles
 from helixlab.reconstruct.rivals import best_rival, carried, rivals_of, with_rival
 from helixlab.reconstruct.state import RefinementState, search_range
 from helixlab.reconstruct.symmetry_update import SymmetryEstimate, update_symmetry
-from helixlab.simulate import OpticsSettings, ParticleSettings, SimulatedParticles, simulate_helix, simulate_particles
+from helixlab.simulate import SimulatedParticles, simulate_helix
 
-TRUTH = HelicalSymmetry(-101.1, 5.13)
 SETTINGS = RefinementSettings(twist_deg=-101.1, rise_A=5.13)
 
 
@@ -76,16 +76,7 @@ def test_an_image_of_a_helix_is_one_of_its_rival_from_elsewhere() -> None:
 
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> SimulatedParticles:
-    few = ParticleSettings(
-        n_filaments=24,
-        segments_per_filament=10,
-        box_px=48,
-        pixel_size_A=4.0,
-        inter_box_distance_A=30.0,
-        optics=(OpticsSettings(snr=0.3),),
-        seed=3,
-    )
-    return simulate_particles("builtin", TRUTH, tmp_path_factory.mktemp("segments"), few)
+    return simulate_segments(tmp_path_factory.mktemp("segments"), snr=0.3)
 
 
 @pytest.fixture(scope="module")

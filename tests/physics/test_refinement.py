@@ -6,11 +6,12 @@ from pathlib import Path
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from physics.known_segments import TRUTH, simulate_segments, true_poses
 
 from helixlab.errors import HelixLabError
 from helixlab.geometry import HelicalSymmetry, Volume
 from helixlab.geometry.pose import euler_to_matrix, matrix_to_euler, rotation_vector_to_matrix
-from helixlab.io import ParticleStack, new_image_stack, read_particles
+from helixlab.io import new_image_stack, read_particles
 from helixlab.kernels.bands import flip_bands, shift_bands
 from helixlab.kernels.masks import spherical_mask
 from helixlab.kernels.project import reference_transform, slices
@@ -23,24 +24,14 @@ from helixlab.reconstruct.grid_search import SearchRange
 from helixlab.reconstruct.iterate import refine, refined_table
 from helixlab.reconstruct.poses import Poses
 from helixlab.reconstruct.prepare import MASK_EDGE_PX, PreparedParticles, prepare_particles
-from helixlab.simulate import OpticsSettings, ParticleSettings, SimulatedParticles, simulate_particles
+from helixlab.simulate import SimulatedParticles
 
-TRUTH = HelicalSymmetry(-101.1, 5.13)
 SETTINGS = RefinementSettings(twist_deg=-101.1, rise_A=5.13, realspace_symmetrize_res_A=30)
 
 
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> SimulatedParticles:
-    few = ParticleSettings(
-        n_filaments=24,
-        segments_per_filament=10,
-        box_px=48,
-        pixel_size_A=4.0,
-        inter_box_distance_A=30.0,
-        optics=(OpticsSettings(snr=0.1),),
-        seed=3,
-    )
-    return simulate_particles("builtin", TRUTH, tmp_path_factory.mktemp("segments"), few)
+    return simulate_segments(tmp_path_factory.mktemp("segments"), snr=0.1)
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +43,7 @@ def test_images_at_their_true_poses_are_the_projections_of_the_map(
     simulated: SimulatedParticles, prepared: PreparedParticles
 ) -> None:
     # Correlation of images and CTF-weighted slices: frames, CTFs, shifts and signs are right together or not.
-    poses = _true_poses(simulated.truth, prepared)
+    poses = true_poses(simulated.truth, prepared)
     rows, noise = np.arange(len(prepared)), np.ones((1, prepared.last_shell + 1))
     x, ctf, band = prepared.whitened(rows, noise, prepared.last_shell)
     # The images end in a soft circle, and the filament, which is thin beside the box, in a sphere.
@@ -67,7 +58,7 @@ def test_images_at_their_true_poses_are_the_projections_of_the_map(
 
 
 def test_equivalent_poses_see_the_same(simulated: SimulatedParticles, prepared: PreparedParticles) -> None:
-    poses, rise_px = _true_poses(simulated.truth, prepared), TRUTH.rise_A / prepared.pixel_size_A
+    poses, rise_px = true_poses(simulated.truth, prepared), TRUTH.rise_A / prepared.pixel_size_A
     poses = replace(poses, shift_px=poses.shift_px + np.array([rise_px, 0.0]))
     within = poses.within_one_unit(TRUTH, prepared.pixel_size_A)
     psi_rad = np.deg2rad(within.angles_deg[:, 2])
@@ -104,14 +95,14 @@ def test_equivalent_poses_put_subunits_where_they_were() -> None:
     assert gaps.max() < 1e-9  # rounding of float64 at some hundred pixels is a thousandth of it
 
 
-def test_alignment_finds_the_true_poses(simulated: SimulatedParticles, prepared: PreparedParticles) -> None:
+def test_alignment_finds_thetrue_poses(simulated: SimulatedParticles, prepared: PreparedParticles) -> None:
     rows = prepared.rows_of(1)
     ranges = SearchRange(45.0, 150.0, 1, TRUTH.rise_A / 2, 10.0, 5.0, 3.3)
     reference = jnp.asarray(simulated.reference.data * simulated.signal_scale[0])
     found = align_images(
         prepared, rows, reference, np.ones((1, prepared.last_shell + 1)), ranges, shells=(16, 16, 23)
     ).poses.best
-    true = _true_poses(simulated.truth, prepared).select(rows).within_one_unit(TRUTH, prepared.pixel_size_A)
+    true = true_poses(simulated.truth, prepared).select(rows).within_one_unit(TRUTH, prepared.pixel_size_A)
     assert np.array_equal(found.is_flipped, true.is_flipped)
     found = found.within_one_unit(TRUTH, prepared.pixel_size_A)
     # Images on the edge between two units may count to either.
@@ -137,7 +128,7 @@ def test_a_segment_follows_its_filament_in_polarity(simulated: SimulatedParticle
     follows = []
     for is_coherent in (False, True):
         found = align_images(turned, rows, reference, noise, ranges, shells=shells, is_coherent=is_coherent).poses.best
-        true = _true_poses(simulated.truth, prepared).select(rows)
+        true = true_poses(simulated.truth, prepared).select(rows)
         follows.append(np.mean((found.is_flipped == true.is_flipped)[np.isin(rows, first)]))
     assert follows[0] < 0.2
     assert follows[1] >= 0.5
@@ -202,29 +193,12 @@ def test_noise_does_not_agree_beyond_the_split(
 
 
 def test_poses_in_frames_are_the_poses_in_images(simulated: SimulatedParticles, prepared: PreparedParticles) -> None:
-    table = refined_table(read_particles(simulated.files["star"]), prepared, _true_poses(simulated.truth, prepared))
+    table = refined_table(read_particles(simulated.files["star"]), prepared, true_poses(simulated.truth, prepared))
     for name in ("rot_deg", "tilt_deg", "psi_deg"):
         turned = (getattr(table, name) - getattr(simulated.truth, name) + 180) % 360 - 180
         assert np.abs(turned).max() < 1e-6
     for name in ("shift_x_A", "shift_y_A"):
         assert np.allclose(getattr(table, name), getattr(simulated.truth, name), atol=1e-4)
-
-
-def _true_poses(truth: ParticleStack, particles: PreparedParticles) -> Poses:
-    """In the frames."""
-    assert truth.rot_deg is not None
-    assert truth.tilt_deg is not None
-    assert truth.psi_deg is not None
-    assert truth.shift_x_A is not None
-    assert truth.shift_y_A is not None
-    left = (truth.psi_deg - particles.psi_prior_deg + 180) % 360 - 180
-    is_flipped = np.abs(left) > 90
-    frame_rad = np.deg2rad(particles.psi_prior_deg + 180 * is_flipped)
-    x, y = truth.shift_x_A / particles.pixel_size_A, truth.shift_y_A / particles.pixel_size_A
-    cos, sin = np.cos(frame_rad), np.sin(frame_rad)
-    shifts = np.stack([cos * x - sin * y, sin * x + cos * y], axis=1)
-    angles = np.stack([truth.rot_deg, truth.tilt_deg, (left + 90 + 180 * is_flipped) % 360 - 90], axis=1)
-    return Poses(np.arange(len(truth)), is_flipped, angles, shifts, np.ones(len(truth)))
 
 
 def test_a_model_of_another_pixel_size_is_refused(prepared: PreparedParticles) -> None:
