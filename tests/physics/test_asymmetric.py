@@ -2,21 +2,19 @@
 
 from pathlib import Path
 
-import jax.numpy as jnp
 import numpy as np
 import pytest
+from physics.known_segments import true_poses
 
 from helixlab.geometry import HelicalSymmetry, Volume, axis_coordinates
 from helixlab.io import read_particles, read_volume
-from helixlab.kernels.bands import frame_shifts
 from helixlab.kernels.masks import cylindrical_mask
 from helixlab.reconstruct import RefinementSettings
 from helixlab.reconstruct.events import IterationEvent
 from helixlab.reconstruct.iterate import refine
 from helixlab.reconstruct.maximisation import accumulate, half_map
 from helixlab.reconstruct.noise import image_power
-from helixlab.reconstruct.poses import Poses
-from helixlab.reconstruct.prepare import PreparedParticles, prepare_particles
+from helixlab.reconstruct.prepare import prepare_particles
 from helixlab.search import prepare_filament, search_symmetry
 from helixlab.search.imposed import Imposed, find_imposed
 from helixlab.simulate import OpticsSettings, ParticleSettings, SimulatedParticles, simulate_particles
@@ -73,7 +71,7 @@ def test_search_finds_the_symmetry_of_a_map_refined_without_it(simulated: Simula
 
 def test_images_at_their_true_poses_make_a_map_as_long_as_the_filament(simulated: SimulatedParticles) -> None:
     particles = prepare_particles(read_particles(simulated.files["star"]), RefinementSettings())
-    total = accumulate(particles, _true_poses(simulated, particles), image_power(particles))
+    total = accumulate(particles, true_poses(simulated.truth, particles), image_power(particles))
     made = half_map(total, box_px=particles.box_px)
     middle = np.asarray(cylindrical_mask(made.shape, 10.0, z_fraction=0.6, edge_px=3.0))
     z = axis_coordinates(particles.box_px)
@@ -90,7 +88,7 @@ def test_images_at_their_true_poses_make_a_map_as_long_as_the_filament(simulated
 
 def test_noise_that_overlapping_segments_share_was_not_imposed(simulated: SimulatedParticles) -> None:
     particles = prepare_particles(read_particles(simulated.files["star"]), RefinementSettings())
-    poses, power = _true_poses(simulated, particles), image_power(particles)
+    poses, power = true_poses(simulated.truth, particles), image_power(particles)
     halves = [
         Volume(
             half_map(accumulate(particles, poses.select(particles.half_set == half), power), box_px=particles.box_px),
@@ -100,16 +98,3 @@ def test_noise_that_overlapping_segments_share_was_not_imposed(simulated: Simula
     ]
     # Segments one rise apart bring the same noise to a voxel and to its copy: their noise correlates by 0.3.
     assert find_imposed(TRUTH, prepare_filament(*halves), *halves) == Imposed(screw=False, point_group=False)
-
-
-def _true_poses(made: SimulatedParticles, particles: PreparedParticles) -> Poses:
-    """In the frames, which are turned by the psi priors or by their opposites."""
-    truth, n = made.truth, len(particles)
-    psi_deg, rot_deg, tilt_deg = (np.asarray(angle) for angle in (truth.psi_deg, truth.rot_deg, truth.tilt_deg))
-    left_deg = (psi_deg - particles.psi_prior_deg + 180) % 360 - 180
-    is_flipped = np.abs(left_deg) > 90
-    frame_deg = particles.psi_prior_deg + 180 * is_flipped
-    shift_px = np.stack([np.asarray(truth.shift_x_A), np.asarray(truth.shift_y_A)], axis=1) / particles.pixel_size_A
-    framed = np.asarray(frame_shifts(jnp.asarray(shift_px, jnp.float32), jnp.asarray(frame_deg, jnp.float32)))
-    angles = np.stack([rot_deg, tilt_deg, psi_deg - frame_deg], axis=1)
-    return Poses(np.arange(n), is_flipped, angles, framed.astype(float), np.ones(n))
