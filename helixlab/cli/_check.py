@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from helixlab.cli._console import names_set_values, print_json, progress_bar, reports_errors
+from helixlab.cli._console import names_set_values, print_json, progress_bar, reports_errors, segments_in_words
 from helixlab.cli._list_settings import ListRefinementSettings
 from helixlab.cli._options import ImagesRoot, JsonOutput, Passthrough, SettingsFile, SetValues, in_option_words
 
@@ -54,6 +54,6 @@ def check(
         for finding in findings:
             typer.echo(f"{finding.severity:<7} [{finding.code}] {in_option_words(str(finding))}")
         counted = ", ".join(f"{count} {kind}{'' if count == 1 else 's'}" for kind, count in counts.items())
-        typer.echo(f"{len(stack)} segments of {stack.n_filaments} filaments: {counted}")
+        typer.echo(f"{segments_in_words(len(stack), stack.n_filaments)}: {counted}")
     if counts["error"]:
         raise typer.Exit(UNFIT)

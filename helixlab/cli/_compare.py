@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from helixlab.cli._console import names_set_values, print_json, print_table, progress_bar, reports_errors
+from helixlab.cli._console import names_set_values, print_json, print_table, progress_bar, reports_errors, warn
 from helixlab.cli._list_settings import ListRefinementSettings
 from helixlab.cli._options import ImagesRoot, JsonOutput, Passthrough, SettingsFile, SetValues
 from helixlab.errors import HelixLabError
@@ -50,7 +50,7 @@ def compare(
     those of a refinement. What is done is said on stderr; the ranking comes at the end, and Ctrl-C leaves none.
     """
     from helixlab.io import read_particles
-    from helixlab.reconstruct import RefinementSettings, compare_hypotheses
+    from helixlab.reconstruct import RefinementSettings, check_set_up, compare_hypotheses
     from helixlab.reconstruct.verdicts import name_of
 
     start = time.perf_counter()
@@ -58,6 +58,9 @@ def compare(
         settings = RefinementSettings.from_sources(settings_file, values or [])
     named = _hypotheses(hypotheses)
     stack = read_particles(particles, images_root=images_root, passthrough=passthrough or ())
+    # What a check calls an error is refused below.
+    doubts = [d for d in check_set_up(stack, settings, read_images=False) if d.severity == "warning"]
+    warn([str(doubt) for doubt in doubts], "warning")
     names = {name_of(symmetry): name for name, symmetry in reversed(named)}
     with progress_bar(keeps_stages=True) as report:
         found = compare_hypotheses(

@@ -81,8 +81,14 @@ def names_set_values(values: Sequence[str] | None, given: Mapping[str, Any]) -> 
     except HelixLabError as error:
         name = str(error).partition(":")[0]
         if given.get(name) is None and any(value.partition("=")[0].strip() == name for value in values or []):
-            raise HelixLabError(f"--set {error}") from None
+            where = " --list-settings shows all." if str(error).endswith("there is no such setting.") else ""
+            raise HelixLabError(f"--set {error}{where}") from None
         raise
+
+
+def segments_in_words(n_segments: int, n_filaments: int) -> str:
+    """How many there are; filaments are 0 where they are not known."""
+    return f"{n_segments} segments of {n_filaments or 'unknown'} filaments"
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -177,5 +183,7 @@ def _warnings_on_stderr() -> Iterator[None]:
         warn([str(message)])
 
     with warnings.catch_warnings():
+        # A cache of kernels that cannot be used costs time and no result; JAX would say so for every kernel.
+        warnings.filterwarnings("ignore", "Error (reading|writing) persistent compilation cache")
         warnings.showwarning = show
         yield

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from helixlab.cli._console import STOPPED, names_set_values, print_json, reports_errors, warn
+from helixlab.cli._console import STOPPED, names_set_values, print_json, reports_errors, segments_in_words, warn
 from helixlab.cli._list_settings import ListRefinementSettings
 from helixlab.cli._options import ImagesRoot, JsonOutput, Passthrough, SettingsFile, SetValues
 
@@ -194,7 +194,7 @@ def _started_in_words(event: "RunStarted") -> str:
     first = event.first_iteration
     goes_on = f", from iteration {first} on" if first > 1 else "; making the initial model"
     return (
-        f"{event.n_segments} segments of {event.n_filaments} filaments, box {event.box_px} × {event.pixel_size_A:g} Å, "
+        f"{segments_in_words(event.n_segments, event.n_filaments)}, box {event.box_px} × {event.pixel_size_A:g} Å, "
         f"{event.symmetry_order} asymmetric unit{'' if event.symmetry_order == 1 else 's'} each{goes_on}"
     )
 
@@ -217,7 +217,8 @@ def _number(value: float | None, digits: int) -> str:
 
 
 def _in_words(ended: "RunEnded") -> str:
-    found = f"{ended.reason.replace('_', ' ')} after {ended.iterations} iterations"
+    how = "not converged" if ended.reason == "max_iterations" else ended.reason
+    found = f"{how} after {ended.iterations} iteration{'' if ended.iterations == 1 else 's'}"
     if ended.resolution_A is not None:
         found += f": {ended.resolution_A:.2f} Å"
     if ended.iterations == 0 or ended.twist_deg is None or ended.rise_A is None:

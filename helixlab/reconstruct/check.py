@@ -82,7 +82,9 @@ def check_set_up(
     if len(used):
         findings += _of_table_and_settings(SetUp(stack.select(used), settings, box_px, used, header_pixel_A))
     else:
-        findings.append(Finding("error", "bad_images", "no particle that can be used", "", "Extract them again."))
+        findings.append(
+            Finding("error", "bad_images", "no particle that can be used", "one at least", "Extract again.")
+        )
     ranks = {"error": 0, "warning": 1, "note": 2}
     return tuple(sorted(findings, key=lambda finding: ranks[finding.severity]))
 

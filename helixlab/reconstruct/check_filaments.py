@@ -58,7 +58,7 @@ def filaments(set_up: SetUp) -> Iterator[Finding]:
     try:
         half_set = given_half_sets(stack)
     except HelixLabError as error:
-        yield Finding("error", "half_sets", str(error), "1 or 2", "Correct or remove the column.")
+        yield Finding("error", "half_sets", f"{error} Correct or remove the column.", "", "")
         return
     if half_set is None:
         return
@@ -93,8 +93,8 @@ def priors(set_up: SetUp) -> Iterator[Finding]:
             "psi_prior",
             f"no psi priors, {in_files('psi_prior_deg')}",
             "the direction of each filament in its image",
-            f"Use the table of the filament tracer{stack.passthrough_hint}; in-plane angles of 2D classification (psi) stand in "
-            "for it.",
+            f"Use the table of the filament tracer{stack.passthrough_hint}; in-plane angles of 2D classification (psi) "
+            "stand in for it.",
         )
     reach_deg = 3 * set_up.settings.tilt_prior_sd_deg
     tilt_deg = np.zeros(len(stack)) if stack.tilt_prior_deg is None else stack.tilt_prior_deg - 90.0

@@ -111,6 +111,7 @@ class RunStarted(_Value):
     settings : dict
         Of the class RefinementSettings, as JSON.
     n_segments, n_filaments, half_set_sizes, n_optics_groups : int
+        Filaments are 0 where they are not known.
     box_px, pixel_size_A
         Of the images.
     symmetry_order : int

@@ -26,7 +26,7 @@ class Finding:
     code : str
         What it is about, a name for scripts.
     found, needed, advice : str
-        Parts of its message; the last two may be empty.
+        Parts of its message; the last two may be empty, and ``found`` is the whole message where both are.
     rows : tuple of int
         The 0-based rows of the table that it is about; empty for all.
     """
@@ -39,6 +39,8 @@ class Finding:
     rows: tuple[int, ...] = ()
 
     def __str__(self) -> str:
+        if not (self.needed or self.advice):
+            return self.found
         needed = f"; needed {self.needed}" if self.needed else ""
         return f"found {self.found.removesuffix('.')}{needed}. {self.advice}".strip()
 

@@ -25,7 +25,7 @@ def run_started(particles: PreparedParticles, settings: RefinementSettings, firs
         time=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         settings=settings.model_dump(mode="json"),
         n_segments=len(particles),
-        n_filaments=len(np.unique(particles.filament)),
+        n_filaments=len(np.unique(particles.filament)) if particles.has_filaments else 0,
         half_set_sizes=(len(particles.rows_of(1)), len(particles.rows_of(2))),
         n_optics_groups=len(np.unique(particles.optics_group)),
         box_px=particles.box_px,

@@ -190,6 +190,7 @@ def test_a_table_without_filaments_is_used_and_told_of(particles: Path) -> None:
     stack = read_particles(particles).replace(filament_id=None)
     started, distance, message = itertools.islice(refine(stack, SETTINGS), 3)
     assert isinstance(started, RunStarted)
+    assert started.n_filaments == 0
     assert isinstance(distance, Message)
     assert "no distance between boxes" in distance.text
     assert isinstance(message, Message)

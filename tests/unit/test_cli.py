@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ from typer.testing import CliRunner
 
 from helixlab import cli
 from helixlab.cli import _lab
+from helixlab.cli._console import reports_errors
 from helixlab.cli._options import FIELD_OPTIONS, in_option_words
 from helixlab.geometry import HelicalSymmetry, Volume
 from helixlab.io import read_volume, write_volume
@@ -109,6 +111,16 @@ def test_output_survives_a_terminal_that_knows_ascii_only():
     environment = {**os.environ, "PYTHONIOENCODING": "ascii", "PYTHONUTF8": "0"}
     found = subprocess.run(command, capture_output=True, timeout=60, check=True, env=environment)
     assert b"22.0300" in found.stdout
+
+
+def test_kernels_that_cannot_be_kept_are_not_worth_a_line_each(capsys):
+    @reports_errors
+    def command() -> None:
+        # An error, as every warning in tests, unless it is filtered.
+        warnings.warn("Error writing persistent compilation cache entry for 'jit_f': no space left", stacklevel=1)
+
+    command()
+    assert capsys.readouterr().err == ""
 
 
 def test_help_names_every_command(ok):

@@ -57,7 +57,9 @@ def run(tmp_path: Path) -> Command:
     """``helixlab compare`` of a table of 12 segments."""
     stack = new_particle_stack(["a.mrcs"], [0] * 12, list(range(12)), 2.0, 64)
     path = tmp_path / "particles.star"
-    write_particles(path, stack.replace(filament_id=FILAMENT, psi_deg=np.zeros(12)))
+    zero = np.zeros(12)
+    known = {"filament_id": FILAMENT, "micrograph": zero.astype(int), "micrograph_names": ("m.mrc",)}
+    write_particles(path, stack.replace(**known, psi_prior_deg=zero))
 
     def invoke(*words: object) -> Result:
         return CliRunner().invoke(cli.app, ["compare", str(path), *map(str, words)])

@@ -100,7 +100,7 @@ def test_stopped_resumed_and_done(run: Command, interrupts: list[int], tmp_path:
     doubt = "found realspace_symmetrize_res_A 9 Å for a pixel of 5 Å; needed more than 10 Å"  # as check says
     assert again.stderr.count(doubt) == again.stderr.count(f"warning: {doubt}") == 1
     assert json.loads((tmp_path / "run" / "result.json").read_text())["warnings"][1].startswith(doubt)
-    assert again.stdout.startswith("max iterations after 3 iterations: ")
+    assert again.stdout.startswith("not converged after 3 iterations: ")
     assert "note: The run ended before it converged" in again.stderr
     assert f"wrote {tmp_path / 'run' / 'map.mrc'}, " in again.stdout
     assert [event.kind for event in read_events(tmp_path / "run")] == [
@@ -174,8 +174,10 @@ def test_columns_of_a_passthrough_file(particles: Path, tmp_path: Path) -> None:
     found = [json.loads(run("check", *words, "--json").stdout) for words in (there, both)]
     assert [told["n_filaments"] for told in found] == [0, 8]
     assert "add the job's passthrough file with --passthrough" in str(found[0]["findings"])
+    assert "\n48 segments of unknown filaments: 1 error," in run("check", *there).stdout
     assert "--passthrough" not in str(found[1]["findings"])
     none = run("compare", "--hypotheses", "-101/5.14", *there)
+    assert none.stderr.startswith("warning: found no filament numbers,")
     assert "or add the job's passthrough file with --passthrough.\n" in none.stderr
     little = run("compare", "--hypotheses", "-101/5.14", *both, "--resolution", "60")  # the images are prepared by then
     assert "in a box of 160 Å it must be at most 40" in little.stderr
@@ -208,7 +210,7 @@ def test_what_is_refused(run: Command, particles: Path, tmp_path: Path) -> None:
     write_volume(tmp_path / "mask.mrc", Volume(np.ones((16, 16, 16)), 5.0))
     for words, message in (
         (["--twist", "-101"], "--rise: missing, with --twist -101.0"),
-        ([*_SYMMETRY, "--set", "maximum=3"], "--set maximum: there is no such setting"),
+        ([*_SYMMETRY, "--set", "maximum=3"], "--set maximum: there is no such setting. --list-settings shows all."),
         ([*_SYMMETRY, "--set", "mask=tight"], "--set mask: found 'tight'; it must be 'dynamic' or 'static'"),
         (
             [*_SYMMETRY, "--set", "mask=static"],

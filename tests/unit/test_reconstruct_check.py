@@ -126,6 +126,7 @@ def test_tables(
     assert len(found) == 1, findings
     assert found[0].rows == rows
     assert re.search(text, str(found[0])), found[0]
+    assert max(str(found[0]).count(word) for word in ("found ", "needed ")) <= 1
 
 
 @pytest.mark.parametrize(
