@@ -96,7 +96,10 @@ def _hypotheses(text: str) -> list[tuple[str, "HelicalSymmetry"]]:
     """Names and symmetries, as typed or from a file."""
     if not Path(text).is_file():
         return [_typed(word, "--hypotheses") for word in _words(text)]
-    content = Path(text).read_text(encoding="utf-8")
+    try:
+        content = Path(text).read_text(encoding="utf-8")
+    except UnicodeDecodeError:
+        raise HelixLabError(f"{text}: found no text; needed a hypothesis in each line: {_FORM}.") from None
     if not content.lstrip().startswith("{"):
         return [_typed(word, text) for word in _words(content)]
     from helixlab.explore import parse_hypotheses
@@ -119,7 +122,8 @@ def _typed(word: str, source: str) -> tuple[str, "HelicalSymmetry"]:
             raise ValueError
         numbers = float(twist), float(rest[0])
     except ValueError:
-        raise HelixLabError(f"{source}: found {word!r}, which is no such file and no symmetry; {_FORM}.") from None
+        what = "no symmetry" if Path(source).is_file() else "no such file and no symmetry"
+        raise HelixLabError(f"{source}: found {word!r}, which is {what}; {_FORM}.") from None
     try:
         return word, HelicalSymmetry(*numbers, *rest[1:])
     except HelixLabError as error:

@@ -120,6 +120,20 @@ def test_files_of_lines_and_of_the_explorer(run: Command, asked: dict[str, Any],
     assert json.loads(done.stdout)["hypotheses"][0]["name"] == "one"
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"-101.1/5.13\n29.4 21.8\n", "found '29.4 21.8', which is no symmetry; write TWIST/RISE or "),
+        (b"\x93NUMPY\x00", "found no text; needed a hypothesis in each line: write TWIST/RISE or "),
+    ],
+)
+def test_a_file_without_hypotheses_is_refused(run: Command, tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "list.txt").write_bytes(content)
+    done = run("--hypotheses", tmp_path / "list.txt")
+    assert done.exit_code == 2
+    assert done.stderr.startswith(f"helixlab: {tmp_path / 'list.txt'}: {message}")
+
+
 @pytest.mark.parametrize("bad", ["missing.txt", "12", "a/b", "1/2/C1/4", "60/-12", "60/12/T"])
 def test_what_is_no_hypothesis_is_refused(run: Command, bad: str) -> None:
     done = run("--hypotheses", bad, "--json")
