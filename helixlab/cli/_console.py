@@ -88,7 +88,7 @@ def names_set_values(values: Sequence[str] | None, given: Mapping[str, Any]) -> 
 
 def segments_in_words(n_segments: int, n_filaments: int) -> str:
     """How many there are; filaments are 0 where they are not known."""
-    return f"{n_segments} segments of {n_filaments or 'unknown'} filaments"
+    return f"{n_segments} segments of {n_filaments or 'unknown'} filament{'' if n_filaments == 1 else 's'}"
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

@@ -205,12 +205,13 @@ def _symmetry_order(set_up: SetUp) -> Iterator[Finding]:
             "Lower it: subunits are counted more than once.",
         )
     else:
+        count = chosen or order
         yield Finding(
             "note",
             "symmetry_order",
             f"boxes {distance_A:g} Å apart and a rise of {symmetry.rise_A:g} Å",
             "",
-            f"Each segment contributes {chosen or order} asymmetric units.",
+            f"Each segment contributes {count} asymmetric unit{'' if count == 1 else 's'}.",
         )
 
 

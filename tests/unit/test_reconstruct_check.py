@@ -137,7 +137,7 @@ def test_tables(
         ({"outer_diameter_A": None}, "note", "box_diameter", "Set outer_diameter_A"),
         ({"rise_A": 20.0}, "error", "box_rises", "4.8 rises of 20 Å; needed at least 5 rises with"),
         ({"max_symmetry_order": 3}, "warning", "symmetry_order", "needed at most 2 for a rise of 4 Å"),
-        ({"rise_A": 10.0}, "note", "symmetry_order", "contributes 1 asymmetric units"),
+        ({"rise_A": 10.0}, "note", "symmetry_order", "contributes 1 asymmetric unit."),
         ({"point_group": "C2", "twist_deg": -1.2, "rise_A": 4.8}, "note", "pseudo_screw", "C1 with 179.4° and 2.4 Å"),
         ({"twist_deg": 179.4, "rise_A": 2.4}, "note", "pseudo_screw", "C2 with -1.2° and 4.8 Å"),
         ({"symmetry_search_start_res_A": 2.9}, "warning", "symmetry_search_start_res_A", "more than 3 Å"),
