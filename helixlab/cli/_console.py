@@ -67,7 +67,12 @@ def print_json(value: dict[str, Any]) -> None:
 def warn(messages: Sequence[str], level: str = "note") -> None:
     """Notes, warnings and errors that end nothing, a line each, on stderr."""
     for message in messages:
-        typer.echo(f"{level}: {in_option_words(message)}", err=True)
+        say_aside(f"{level}: {in_option_words(message)}")
+
+
+def say_aside(line: str) -> None:
+    """A line on stderr; above the table or bar that is drawn there, which typer.echo would write across."""
+    sys.stderr.write(f"{line}\n")
 
 
 @contextlib.contextmanager

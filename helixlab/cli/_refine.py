@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from helixlab.cli._console import STOPPED, names_set_values, print_json, reports_errors, segments_in_words, warn
+from helixlab.cli._console import (
+    STOPPED,
+    names_set_values,
+    print_json,
+    reports_errors,
+    say_aside,
+    segments_in_words,
+    warn,
+)
 from helixlab.cli._list_settings import ListRefinementSettings
 from helixlab.cli._options import ImagesRoot, JsonOutput, Passthrough, SettingsFile, SetValues
 
@@ -119,7 +127,7 @@ def _follow(events: "Iterator[Event]") -> "tuple[RunEnded, list[str]]":
     with _growing_table() as add_row:
         for event in events:
             if isinstance(event, RunStarted):
-                typer.echo(_started_in_words(event), err=True)
+                say_aside(_started_in_words(event))
             elif isinstance(event, IterationEvent):
                 add_row(_row(event))
                 say(event.warnings, "warning")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -17,7 +18,7 @@ from helixlab.cli import _refine
 from helixlab.geometry import Volume
 from helixlab.io import ParticleStack, read_particles, read_volume, write_particles, write_volume
 from helixlab.io.cryosparc import read_cs
-from helixlab.reconstruct import IterationEvent, read_events
+from helixlab.reconstruct import IterationEvent, Message, RunEnded, read_events
 
 _SYMMETRY = ["--twist", "-101", "--rise", "5.14"]
 _SET = [
@@ -107,6 +108,20 @@ def test_stopped_resumed_and_done(run: Command, interrupts: list[int], tmp_path:
         "run_started", "iteration", "run_started", "iteration", "run_started", "message", "message",
         "settings_edited", "iteration", "run_ended",
     ]  # fmt: skip
+
+
+def test_in_a_terminal_what_is_said_stands_apart_from_the_table(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FORCE_COLOR", "1")
+    monkeypatch.setenv("TERM", "xterm")
+    message = Message(level="warning", text="doubtful")
+    ended = RunEnded(reason="converged", iterations=1, seconds=1.0)
+    _refine._follow(iter([IterationEvent(iteration=1, resolution_A=9.75), message, ended]))
+    lines = re.sub(r"\x1b\[[0-9;?]*[a-zA-Z]", "", capsys.readouterr().err).splitlines()
+    assert "warning: doubtful" in [line.rstrip() for line in lines]
+    # Drawn once for each thing that is said, and at the end.
+    assert sum("9.75" in line for line in lines) == 3
 
 
 def test_interrupted_twice(run: Command, interrupts: list[int], tmp_path: Path) -> None:
