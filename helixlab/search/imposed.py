@@ -1,26 +1,21 @@
 """Does the noise of a map obey a symmetry? Then that symmetry was imposed on it, and a search repeats it."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Bool, Float
 
-from helixlab.geometry import HelicalSymmetry, Volume
-from helixlab.kernels.fourier import apply_shell_weights, shell_correlation
-from helixlab.kernels.masks import cylindrical_mask
-from helixlab.search.filament import Filament, filament_power, normalised, smoothed, smoothed_fsc
+from helixlab.geometry import HelicalSymmetry, Volume, axis_coordinates
+from helixlab.kernels.fourier import apply_shell_weights
+from helixlab.search.filament import Filament, normalised, power_per_term, smoothed
 from helixlab.search.judge import INTERPOLATION_FLOOR, Judge
 
-_NOISY_FSC = 0.5
-"""Half maps whose shells correlate by less differ by more noise than each has signal: little of it is left in their
-difference, even where they do not lie exactly in one place."""
-
 _OBEYED = 0.65
-"""Noise that correlates with one of its copies by more than this was averaged over them. Measured: at most 0.02 without
-symmetry, up to 0.45 where segments of one filament overlap and bring their common noise to several copies; 0.8 to 1.0
-after an average, be it over a few neighbours. In the highest shells of single maps, which hold some signal, at most
-0.5 without an average."""
+"""Noise that correlates with one of its copies by more than this was averaged over them. Measured in half maps: at most
+0.1 without symmetry, up to 0.5 where segments of one filament overlap and bring their common noise to several copies;
+0.8 to 1.0 after an average, be it over a few neighbours. In the highest shells of single maps, which may hold some
+signal, at most 0.5 without an average."""
 
 _HIGHEST_PART = 0.2
 """Part of the shells that hold anything, the highest ones, in which maps are taken to be noise. A single map whose half
@@ -30,8 +25,15 @@ _EMPTY_POWER = 1e-7
 """Shells with less power per term, as a part of the greatest, hold the tail of a filter or rounding. Measured in the
 highest shells: 1e-8 to 1e-10 in maps computed at three voxels' resolution, 1e-6 and more in reconstructions."""
 
+_LEAST_POWER = 0.1
+"""Shells with a smaller part of the power of the strongest one looked at are not raised to it: they may be a filter's
+edge."""
+
 _DEPARTURE = 0.05
 """A map that lacks more of its copies than this has noise, though its highest shells, the tail of a filter, may not."""
+
+_MIDDLE_PART = 0.4
+"""How far from the middle noise is looked at, and the longest shift at which it is compared, as parts of the length."""
 
 
 @dataclass(frozen=True)
@@ -104,64 +106,53 @@ def find_imposed(symmetry: HelicalSymmetry, filament: Filament, volume: Volume, 
     half2 : Volume, optional
         Half map 2.
     """
+    middle = _middle(volume)
+    power = _power(middle)
+    # Shell 0 is the mean.
+    last = int(np.nonzero(power >= _EMPTY_POWER * power[1:].max())[0][-1])
+    shell = np.arange(len(power))
+    highest = (shell > (1.0 - _HIGHEST_PART) * last) & (shell <= last)
     if half2 is not None:
-        difference = volume.with_data(normalised(volume).data - normalised(half2).data)
-        return Imposed(
-            *(
-                bool(best > _OBEYED)
-                for best in _best(symmetry, filament, difference, _noisy_shells(filament, volume, half2))
-            )
-        )
-    power = smoothed(filament_power(volume, filament.outer_radius_A / volume.pixel_size_A))
-    last = _last_shell(power)
-    own = Judge(filament)
-    k, scores = own.score_operators(symmetry)
-    whole = own.score(symmetry)[0], _mean(scores[k == 0])
-    best = _best(symmetry, filament, volume, _highest_shells(len(power), last))
+        difference = middle.with_data(normalised(middle).data - normalised(_middle(half2)).data)
+        return Imposed(*(best > _OBEYED for best in _best_copies(symmetry, filament, difference, highest)))
 
-    def is_imposed(best: float, whole: float) -> bool | None:
+    def is_imposed(best: float, on_the_whole: float) -> bool | None:
         fits = best > _OBEYED
         if fits and last == len(power) - 1:
             return True
-        return None if whole > 1.0 - (_DEPARTURE if fits else INTERPOLATION_FLOOR) else False
+        return None if on_the_whole > 1.0 - (_DEPARTURE if fits else INTERPOLATION_FLOOR) else False
 
-    return Imposed(*map(is_imposed, best, whole))
-
-
-def _noisy_shells(filament: Filament, half1: Volume, half2: Volume) -> Bool[np.ndarray, "s"]:
-    """Where the half maps hardly agree; where they do up to the Nyquist frequency, the shells below it."""
-    fsc, _ = smoothed_fsc(half1, half2, cylindrical_mask(half1.shape, filament.outer_radius_A / half1.pixel_size_A))
-    # Without a mask, which would carry power into shells that a filter has emptied.
-    whole = shell_correlation(jnp.asarray(half1.data), jnp.asarray(half2.data), jnp.ones(half1.shape, jnp.float32))
-    power = np.asarray(whole[1], np.float64)
-    is_noisy = (fsc < _NOISY_FSC) & (power > _EMPTY_POWER * power[1:].max())
-    is_noisy[0] = False
-    return is_noisy if is_noisy.any() else _highest_shells(len(power), _last_shell(power))
+    judge = Judge(filament)
+    screw_power, scores = judge.score_operators(symmetry)
+    turns = scores[screw_power == 0]
+    whole = judge.score(symmetry)[0], float(turns.mean()) if len(turns) else -1.0
+    return Imposed(*map(is_imposed, _best_copies(symmetry, filament, middle, highest), whole))
 
 
-def _last_shell(power: Float[np.ndarray, "s"]) -> int:
-    """The last one that holds anything; shell 0 is the mean."""
-    return int(np.nonzero(power >= _EMPTY_POWER * power[1:].max())[0][-1])
+def _middle(volume: Volume) -> Volume:
+    """The map, fading towards its ends: in the highest shells of a filtered map a cut would be all there is."""
+    z = axis_coordinates(volume.shape[0]) / (_MIDDLE_PART * volume.shape[0])
+    window = np.cos(np.pi / 2 * np.clip(z, -1.0, 1.0)) ** 2
+    return volume.with_data((volume.data * window[:, None, None]).astype(np.float32))
 
 
-def _highest_shells(count: int, last: int) -> Bool[np.ndarray, "s"]:
-    shell = np.arange(count)
-    return (shell > (1.0 - _HIGHEST_PART) * last) & (shell <= last)
+def _power(volume: Volume) -> Float[np.ndarray, "s"]:
+    """Per term of each shell; without a mask, which would carry power into shells that a filter has emptied."""
+    return smoothed(power_per_term(volume, jnp.ones(volume.shape, jnp.float32)))
 
 
-def _best(
+def _best_copies(
     symmetry: HelicalSymmetry, filament: Filament, volume: Volume, shells: Bool[np.ndarray, "s"]
 ) -> tuple[float, float]:
     """The best copy by a screw, and by a turn alone, of a map with the same power in every term of the chosen shells.
 
     One copy is enough: what was imposed may be any part of what was found.
     """
-    power = smoothed(filament_power(volume, filament.outer_radius_A / volume.pixel_size_A))
-    weights = np.where(shells, 1.0 / np.sqrt(np.maximum(power, 1e-30)), 0.0)
-    white = np.asarray(apply_shell_weights(volume.data, (weights / weights.max()).astype(np.float32)))
-    k, scores = Judge(filament.with_map(white)).score_operators(symmetry)
-    return float(scores[k > 0].max(initial=-1.0)), float(scores[k == 0].max(initial=-1.0))
-
-
-def _mean(scores: Float[np.ndarray, "l"]) -> float:
-    return float(scores.mean()) if len(scores) else -1.0
+    power = _power(volume)
+    power = np.maximum(power / max(power[shells].max(), 1e-30), _LEAST_POWER)
+    weights = np.where(shells, 1.0 / np.sqrt(power), 0.0).astype(np.float32)
+    white = filament.with_map(np.asarray(apply_shell_weights(volume.data, weights)))
+    near = filament.limits._replace(max_z_A=jnp.float32(_MIDDLE_PART * filament.length_A))
+    screw_power, scores = Judge(replace(white, limits=near)).score_operators(symmetry)
+    by_screw, by_turn = scores[screw_power > 0], scores[screw_power == 0]
+    return float(by_screw.max(initial=-1.0)), float(by_turn.max(initial=-1.0))
