@@ -108,12 +108,11 @@ def find_imposed(symmetry: HelicalSymmetry, filament: Filament, volume: Volume, 
     """
     middle = _middle(volume)
     power = _power(middle)
-    # Shell 0 is the mean.
-    last = int(np.nonzero(power >= _EMPTY_POWER * power[1:].max())[0][-1])
+    last = int(np.nonzero(power >= _EMPTY_POWER * power.max())[0][-1])
     shell = np.arange(len(power))
     highest = (shell > (1.0 - _HIGHEST_PART) * last) & (shell <= last)
     if half2 is not None:
-        difference = middle.with_data(normalised(middle).data - normalised(_middle(half2)).data)
+        difference = middle.with_data(middle.data - _middle(half2).data)
         return Imposed(*(best > _OBEYED for best in _best_copies(symmetry, filament, difference, highest)))
 
     def is_imposed(best: float, on_the_whole: float) -> bool | None:
@@ -130,15 +129,17 @@ def find_imposed(symmetry: HelicalSymmetry, filament: Filament, volume: Volume, 
 
 
 def _middle(volume: Volume) -> Volume:
-    """The map, fading towards its ends: in the highest shells of a filtered map a cut would be all there is."""
+    """The map without its mean, fading towards its ends: in the highest shells of a filtered map a cut would be all."""
     z = axis_coordinates(volume.shape[0]) / (_MIDDLE_PART * volume.shape[0])
     window = np.cos(np.pi / 2 * np.clip(z, -1.0, 1.0)) ** 2
-    return volume.with_data((volume.data * window[:, None, None]).astype(np.float32))
+    return volume.with_data((normalised(volume).data * window[:, None, None]).astype(np.float32))
 
 
 def _power(volume: Volume) -> Float[np.ndarray, "s"]:
     """Per term of each shell; without a mask, which would carry power into shells that a filter has emptied."""
-    return smoothed(power_per_term(volume, jnp.ones(volume.shape, jnp.float32)))
+    power = power_per_term(volume, jnp.ones(volume.shape, jnp.float32))
+    # Shell 0 is the mean, which is not looked at.
+    return smoothed(np.concatenate([power[1:2], power[1:]]))
 
 
 def _best_copies(
