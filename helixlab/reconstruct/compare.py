@@ -3,8 +3,8 @@
 Under each hypothesis, and under none as a control, each half-set is refined by itself: from random azimuths, which are
 the same for all hypotheses, until its map no longer changes. Twist and rise stay as they are, and copies are averaged
 in Fourier space and in real space from the beginning, so that a map holds nothing but its hypothesis. Then each half's
-map is scored on the other half's segments (:mod:`helixlab.reconstruct.held_out`), with what all maps share: half-sets,
-mask, grid of poses, and one noise spectrum, that of the images themselves.
+map is scored, at the scale that suits it best, on the other half's segments (:mod:`helixlab.reconstruct.held_out`),
+with what all maps share: half-sets, mask, grid of poses, and one noise spectrum, that of the images themselves.
 
 Half-sets that share a reference, be it only at first or at low resolution, would not do: the pattern that both made of
 common noise stays in their maps, and of noise alone the hypothesis with the fewest free numbers would explain most. The
@@ -26,14 +26,14 @@ from jaxtyping import Float
 from scipy.ndimage import rotate
 
 from helixlab.errors import HelixLabError
-from helixlab.geometry import HelicalSymmetry, Volume
+from helixlab.geometry import HelicalSymmetry, Volume, wrap_deg
 from helixlab.io import BadImagesError, ParticleStack, read_particles
 from helixlab.reconstruct.bad_particles import bad_particles_error, usable_particles
 from helixlab.reconstruct.begin import init
 from helixlab.reconstruct.grid_search import SearchRange
-from helixlab.reconstruct.held_out import held_out_scores
+from helixlab.reconstruct.held_out import best_scale, held_out_scores
 from helixlab.reconstruct.initial_model import initial_model
-from helixlab.reconstruct.masking import FilamentMask, dynamic_mask
+from helixlab.reconstruct.masking import FilamentMask, mask_of_average
 from helixlab.reconstruct.maximisation import mean_map
 from helixlab.reconstruct.noise import image_power
 from helixlab.reconstruct.prepare import PreparedParticles, narrowed, prepare_particles
@@ -60,6 +60,9 @@ _ITERATIONS = 10
 
 _SETTLED = 0.99
 """Correlation with the last iteration's reference, round parts left out, from which on poses are settled."""
+
+_HAND_ITERATIONS = 3
+"""Of a mirrored map: two until it has settled, and one that tells what it explains."""
 
 _LEAST_FILAMENTS = 4
 """Two for each half-set."""
@@ -131,7 +134,7 @@ def compare_hypotheses(
     asked = _distinct(hypotheses)
     candidates: list[HelicalSymmetry | None] = [None, *_of_one_hand(asked)]
     order = symmetry_order(prepared, plain, plain.symmetry)
-    mask = dynamic_mask(mean_map(initial_model(prepared, plain, noise_power, order=order)), plain)
+    mask = mask_of_average(mean_map(initial_model(prepared, plain, noise_power, order=order)), plain)
     plain = plain.replaced(mask="static")
     runs = []
     for number, symmetry in enumerate(candidates):
@@ -290,7 +293,7 @@ def _half_of(particles: PreparedParticles, half: int) -> PreparedParticles:
 def _settled(
     particles: PreparedParticles, settings: RefinementSettings, mask: FilamentMask, tell: Callable[[float], None]
 ) -> RefinementState:
-    """From random azimuths until the reference stays as it is."""
+    """From random azimuths until the reference stays as it is; of the better hand."""
     state = init(particles, settings, mask=mask)
     likeness = 0.0
     while not likeness >= _SETTLED and state.iteration < _ITERATIONS:
@@ -298,7 +301,30 @@ def _settled(
         last = state
         state, _ = step(particles, state, settings)
         likeness = _likeness(last, state)
-    return state
+    if settings.symmetry is None or not _is_near_its_mirror_image(settings.symmetry, particles, mask):
+        return state
+    return _of_the_better_hand(particles, state, settings)
+
+
+def _is_near_its_mirror_image(symmetry: HelicalSymmetry, particles: PreparedParticles, mask: FilamentMask) -> bool:
+    """Whether maps of both twists differ by less than the resolution even at the segments' ends.
+
+    Examples: 29.4° under C6, of which the mirror image is 30.6°; and 179.4°, but for its small rise.
+    """
+    twice_rad = np.deg2rad(abs(wrap_deg(2 * symmetry.twist_deg, 360.0 / symmetry.cyclic_order)))
+    steps = particles.box_A / 2 / symmetry.rise_A
+    return bool(twice_rad * steps * mask.outer_radius_A < particles.resolution_A(particles.last_shell))
+
+
+def _of_the_better_hand(
+    particles: PreparedParticles, state: RefinementState, settings: RefinementSettings
+) -> RefinementState:
+    """A map of the wrong hand under nearly the right twist keeps it: both hands are refined, and the images decide."""
+    mirrored = tuple(r.with_data(np.ascontiguousarray(r.data[::-1])) for r in state.references)
+    hands = [state, replace(state, references=mirrored)]
+    for _ in range(_HAND_ITERATIONS):
+        hands = [step(particles, hand, settings)[0] for hand in hands]
+    return max(hands, key=lambda hand: hand.log_posterior)
 
 
 def _reference(state: RefinementState) -> Volume:
@@ -337,7 +363,9 @@ def _scored(
 
     def scored(kind: Kind, run: _Run, references: tuple[Volume, Volume], ranges: SearchRange) -> ScoredMaps:
         start = time.perf_counter()
-        scores = held_out_scores(particles, references, noise_power, ranges, shell=particles.last_shell)
+        scale = best_scale(particles, references, noise_power, ranges, shell=particles.last_shell)
+        one, two = (r.with_data(np.float32(scale) * r.data) for r in references)
+        scores = held_out_scores(particles, (one, two), noise_power, ranges, shell=particles.last_shell)
         seconds = run.seconds + time.perf_counter() - start
         return ScoredMaps(kind, run.symmetry, scores, run.iterations, seconds)
 

@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from helixlab.kernels._chunked import map_rows
-from helixlab.kernels.bands import flip_bands, narrow_band
+from helixlab.kernels.bands import Band, flip_bands, narrow_band
 from helixlab.kernels.likelihood import score_candidates, score_grid
 from helixlab.kernels.project import pose_matrices, slices
 from helixlab.reconstruct.devices import on_all
@@ -168,6 +168,32 @@ def search_grid(
     return Peaks(*(np.concatenate(columns)[: len(rows)] for columns in zip(*parts, strict=True)))
 
 
+def grid_evidence(
+    particles: PreparedParticles,
+    rows: Int[np.ndarray, "m"],
+    transform: Float[Array, "z z x 2"],
+    noise_power: Float[np.ndarray, "g s"],
+    ranges: SearchRange,
+    *,
+    shell: int,
+) -> Float[np.ndarray, "m 2"]:
+    """The evidence of :func:`search_grid` without the peaks: of each image as it is, and flipped."""
+    grid = _Grid.of(particles, transform, ranges, shell)
+    batches = particles.batches(len(rows), shell, most=_BATCH, bytes_beside=grid.bytes_per_image)
+    parts = [grid.scored(particles, rows[at], noise_power).evidence for at, _ in batches]
+    return np.concatenate(parts).reshape(-1, 2)[: len(rows)]
+
+
+class _Scored(NamedTuple):
+    """Images in both polarities, one after the other, and what the grid says of them."""
+
+    x: Float[Array, "n 2 f"]
+    ctf: Float[Array, "n f"]
+    band: Band
+    log_sum: Float[np.ndarray, "n o"]
+    evidence: Float[np.ndarray, "n"]
+
+
 @dataclass(frozen=True, eq=False)
 class _Grid:
     """What all images have in common."""
@@ -203,23 +229,33 @@ class _Grid:
             shell,
         )
 
-    def peaks(
+    def scored(
         self, particles: PreparedParticles, rows: Int[np.ndarray, "m"], noise_power: Float[np.ndarray, "g s"]
-    ) -> Peaks:
-        """The peaks of some images: all of the grid first, then at each peak's orientation all shifts once more."""
+    ) -> _Scored:
+        """Some images on all of the grid."""
         x, ctf, band = particles.whitened(rows, noise_power, self.shell)
         # An image and its flipped one are neighbours: they stay on one device.
         x = jnp.stack([x, flip_bands(x)], axis=1).reshape(2 * len(x), *x.shape[1:])
         ctf = jnp.repeat(ctf, 2, axis=0)
-        priors = {"log_prior": self.log_prior, "log_prior_shift": self.log_prior_shift}
-        log_sum = np.asarray(score_grid(x, ctf, self.references, self.shifts_px, band, **priors).log_sum)
+        log_sum = np.asarray(score_grid(x, ctf, self.references, self.shifts_px, band, **self.priors).log_sum)
         height = log_sum.max(axis=1)
         total = np.sum(np.exp(log_sum - height[:, None]), axis=1, dtype=np.float64)
-        evidence = height + np.log(total) - self.log_total_prior
+        return _Scored(x, ctf, band, log_sum, height + np.log(total) - self.log_total_prior)
+
+    @property
+    def priors(self) -> dict[str, Float[Array, "_"]]:
+        """Of orientations and shifts, as the kernels take them."""
+        return {"log_prior": self.log_prior, "log_prior_shift": self.log_prior_shift}
+
+    def peaks(
+        self, particles: PreparedParticles, rows: Int[np.ndarray, "m"], noise_power: Float[np.ndarray, "g s"]
+    ) -> Peaks:
+        """The peaks of some images: all of the grid first, then at each peak's orientation all shifts once more."""
+        x, ctf, band, log_sum, evidence = self.scored(particles, rows, noise_power)
         number, score = (np.asarray(a) for a in _highest_peaks(log_sum, self.orientations.shape, count=_PEAKS))
         # Missing peaks are scored as well, so that every device has as many; their score stays −∞.
         image, chosen = np.repeat(np.arange(len(x)), number.shape[1]), number.reshape(-1, 1)
-        again = score_candidates(x, ctf, self.references, image, chosen, self.shifts_px, band, **priors)
+        again = score_candidates(x, ctf, self.references, image, chosen, self.shifts_px, band, **self.priors)
         shift = np.asarray(self.shifts_px)[np.asarray(again.by_shift).argmax(axis=1)]
         pose = np.concatenate([self.orientations.angles_deg()[number], shift.reshape(*number.shape, 2)], axis=2)
         both = pose.astype(np.float32), score, evidence

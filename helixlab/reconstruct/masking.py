@@ -26,6 +26,13 @@ _LEAST_PART = 0.02
 would widen the mask from iteration to iteration."""
 
 
+_AVERAGE_PART = 0.05
+"""Of the highest part of a radial profile, above the solvent: where filaments end, to a voxel of 6 Å."""
+
+_RIM_SIGMAS = 4.0
+"""A profile's noise, as seen at the box's rim, is no filament."""
+
+
 @dataclass(frozen=True, eq=False)
 class FilamentMask:
     """Where the filament lies.
@@ -53,10 +60,34 @@ def dynamic_mask(volume: Volume, settings: RefinementSettings) -> FilamentMask:
     >>> round(found.outer_radius_A / 4.0), float(found.mask[16, 16, 16]), float(found.mask[0, 16, 16])
     (8, 1.0, 0.0)
     """
+    return _round(volume, _outer_radius_px(volume, settings.mask_threshold), settings)
+
+
+def mask_of_average(volume: Volume, settings: RefinementSettings) -> FilamentMask:
+    """The mask of a map whose images were averaged at random azimuths, where single peaks do not stand out.
+
+    Examples
+    --------
+    >>> x = axis_coordinates(32)
+    >>> radius = np.hypot(x[:, None], x)
+    >>> thinning = np.broadcast_to(np.clip(10 - radius, 0, 1) + 10 * (radius < 5), (32, 32, 32)).astype(np.float32)
+    >>> dynamic_mask(Volume(thinning, 4.0), RefinementSettings()).outer_radius_A
+    20.0
+    >>> mask_of_average(Volume(thinning, 4.0), RefinementSettings()).outer_radius_A
+    36.0
+    """
+    profile = _profile(volume.data)
+    rim = profile[-max(3, len(profile) // 6) :]
+    above = profile - np.median(rim)
+    inside = np.flatnonzero(above > max(_AVERAGE_PART * above.max(), _RIM_SIGMAS * rim.std()))
+    return _round(volume, float(inside.max(initial=1)), settings)
+
+
+def _round(volume: Volume, outer_px: float, settings: RefinementSettings) -> FilamentMask:
     pixel_A, box = volume.pixel_size_A, volume.shape[0]
     edge_px = settings.mask_soft_edge_A / pixel_A
     widest_px = box / 2 - 1 - edge_px
-    outer_px = min(_outer_radius_px(volume, settings.mask_threshold), widest_px - settings.mask_dilation_A / pixel_A)
+    outer_px = min(outer_px, widest_px - settings.mask_dilation_A / pixel_A)
     mask = cylindrical_mask(
         volume.shape,
         max(1.0, outer_px + settings.mask_dilation_A / pixel_A),
@@ -98,3 +129,11 @@ def _radius_px(density: Float[np.ndarray, "z y x"], threshold: float) -> float:
     ring = np.rint(np.hypot(y[:, None], x)).astype(int).ravel()
     part = np.mean(density >= threshold * density.max(), axis=0).ravel()
     return float(np.flatnonzero(np.bincount(ring, part) >= _LEAST_PART * np.bincount(ring)).max())
+
+
+def _profile(density: Float[np.ndarray, "z y x"]) -> Float[np.ndarray, "r"]:
+    """Mean density at each distance from the axis, in voxels, within the box."""
+    y, x = (axis_coordinates(n) for n in density.shape[1:])
+    ring = np.rint(np.hypot(y[:, None], x)).astype(int).ravel()
+    sums = np.bincount(ring, density.mean(axis=0).ravel())
+    return (sums / np.bincount(ring))[: min(density.shape[1:]) // 2]

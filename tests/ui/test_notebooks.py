@@ -1,6 +1,7 @@
 """The tutorials in a real JupyterLab in a real browser: they run, every figure is painted, nothing complains."""
 
 import os
+import time
 from pathlib import Path
 from typing import Any
 
@@ -23,17 +24,22 @@ FIGURES = ".bqplot, .helixlab-planes"
 DRAWN = "image[href], path.line[d]"
 """What bqplot draws a picture or a curve with, once there is something to draw; a canvas counts its paintings."""
 
-FITS = """([figure, area]) => {
-    const [whole, room, plot, picture] =
-        [figure, area, figure.querySelector('.plotarea_events'), figure.querySelector('image')]
-        .map(e => e?.getBoundingClientRect());
+PLACES = """(figure, area) =>
+    [figure, area, figure.querySelector('.plotarea_events'), figure.querySelector('image')]
+    .map(e => e?.getBoundingClientRect())
+"""
+
+FITS = f"""(figure, area) => {{
+    const [whole, room, plot, picture] = ({PLACES})(figure, area);
     const near = (a, b) => Math.abs(a - b) < 2;
     return whole.width > 100 && whole.left >= room.left - 1 && whole.right <= room.right + 1
         && (!plot || plot.left >= whole.left && plot.right <= whole.right)
         && (!picture || near(picture.left, plot.left) && near(picture.right, plot.right));
-}"""
+}}"""
 """Nothing of the figure sticks out of the cell's output, and the picture fills its axes: bqplot draws again some time
 after the width has changed."""
+
+FITS_LIMIT_S = 60
 
 LEAST_PAINTED = 0.01
 
@@ -126,9 +132,16 @@ def check_figures(notebook: OpenNotebook, cell: int, view: str) -> None:
     figures.first.wait_for(state="visible")
     for number in range(figures.count()):
         figure = figures.nth(number)
-        figure.scroll_into_view_if_needed()  # bqplot redraws only what is seen
-        figure.locator(DRAWN).or_(area.locator("canvas[data-painted]")).first.wait_for(state="attached")
-        notebook.page.wait_for_function(FITS, arg=[figure.element_handle(), area.element_handle()])
+        deadline = time.monotonic() + FITS_LIMIT_S
+        while True:
+            # bqplot redraws only what is seen, and what is drawn above may push it out of sight.
+            figure.scroll_into_view_if_needed()
+            figure.locator(DRAWN).or_(area.locator("canvas[data-painted]")).first.wait_for(state="attached")
+            if figure.evaluate(FITS, area.element_handle()):
+                break
+            places = figure.evaluate(PLACES, area.element_handle())
+            assert time.monotonic() < deadline, f"cell {cell}, {view}, figure {number} does not fit: {places}"
+            time.sleep(0.1)
     # Of an empty figure only the axes are painted: a few per cent of the pixels.
     painted = painted_part(figures.first)
     assert painted > LEAST_PAINTED, f"cell {cell}, {view}: only {painted:.1%} of the figure is painted"
