@@ -25,7 +25,6 @@ _LEAST_PART = 0.02
 """Of a cylinder that has to reach the threshold: single peaks of noise, without symmetry a third as high as the map,
 would widen the mask from iteration to iteration."""
 
-
 _AVERAGE_PART = 0.05
 """Of the highest part of a radial profile, above the solvent: where filaments end, to a voxel of 6 Å."""
 
