@@ -62,7 +62,7 @@ def refine(
     from helixlab.io import read_particles, read_volume
     from helixlab.reconstruct import Control, RefinementSettings, latest_settings
     from helixlab.reconstruct import refine as run
-    from helixlab.reconstruct.run_directory import reading_options
+    from helixlab.reconstruct.run_directory import read_as_before
 
     given = {"twist_deg": twist_deg, "rise_A": rise_A, "point_group": point_group}
     if mask is not None:
@@ -70,11 +70,10 @@ def refine(
     base = latest_settings(out) if resume else None
     with names_set_values(values, given):
         settings = RefinementSettings.from_sources(settings_file, values or [], given, base=base)
-    reading = {"images_root": images_root, "passthrough": passthrough}
-    reading = (reading_options(out) if resume else {}) | {name: value for name, value in reading.items() if value}
+    reading = {"images_root": images_root, "passthrough": passthrough or ()}
     start, control = time.perf_counter(), Control(settings)
     events = run(
-        read_particles(particles, **reading),
+        read_as_before(particles, out, **reading) if resume else read_particles(particles, **reading),
         settings,
         out,
         control,

@@ -30,7 +30,7 @@ from helixlab.reconstruct.poses import Poses
 from helixlab.reconstruct.prepare import PreparedParticles, prepare_particles
 from helixlab.reconstruct.results import write_results
 from helixlab.reconstruct.rivals import with_rival
-from helixlab.reconstruct.run_directory import RunDirectory
+from helixlab.reconstruct.run_directory import RunDirectory, read_as_before
 from helixlab.reconstruct.settings import RefinementSettings
 from helixlab.reconstruct.state import RefinementState, with_edits
 from helixlab.reconstruct.step import step, terminate
@@ -82,8 +82,8 @@ def refine(
         The static mask.
     resume : bool
         Go on after the last complete iteration of the folder, to the end that the run would have had: on the same
-        devices, with no less memory free, to the last bit. Particles must be the same; maps that the run was given are
-        in its folder.
+        devices, with no less memory free, to the last bit. Particles must be the same; a path is read as it was, with
+        the passthrough files and the folder of images of then. Maps that the run was given are in its folder.
 
     Yields
     ------
@@ -238,7 +238,12 @@ def _begin(
         raise HelixLabError(f"mask: found one with mask={settings.mask}; set mask=static, or leave it out.")
     if is_resumed and out_dir is None:
         raise HelixLabError("out_dir: missing; to resume, give the folder of the run.")
-    stack = particles if isinstance(particles, ParticleStack) else read_particles(particles)
+    if isinstance(particles, ParticleStack):
+        stack = particles
+    elif is_resumed and out_dir is not None:
+        stack = read_as_before(particles, out_dir)
+    else:
+        stack = read_particles(particles)
     given = {name: volume for name, volume in maps.items() if volume is not None}
     folder = None
     if out_dir is not None:

@@ -32,7 +32,7 @@ import numpy as np
 
 from helixlab.errors import FileFormatError, HelixLabError
 from helixlab.geometry import Volume
-from helixlab.io import ParticleStack, read_volume, write_volume
+from helixlab.io import ParticleStack, read_particles, read_volume, write_volume
 from helixlab.io.image_stacks import locate_image_file
 from helixlab.reconstruct.events import OTHER_VERSION, Event, IterationEvent, event_from_line, event_to_line
 from helixlab.reconstruct.fingerprints import check_unchanged, digest_of_table, take_fingerprint
@@ -185,11 +185,7 @@ class RunDirectory:
             If there is no run in it, it is running, or something it was given has changed.
         """
         folder = Path(path)
-        missing = [name for name in _FILES if not (folder / name).is_file()]
-        if missing:
-            raise HelixLabError(
-                f"{folder}: found no run ({missing[0]} is missing); give the folder of one, or begin it."
-            )
+        _check_is_run(folder)
         lock = _lock(folder)
         try:
             recorded = _saved_object(folder / "inputs.json")
@@ -363,16 +359,34 @@ def latest_settings(path: str | os.PathLike[str]) -> RefinementSettings:
     return _saved_settings(Path(path))
 
 
-def reading_options(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """How the particles of a run's folder were read, as options of :func:`helixlab.io.read_particles`.
+def read_as_before(
+    particles: str | os.PathLike[str],
+    run: str | os.PathLike[str],
+    *,
+    images_root: str | os.PathLike[str] | None = None,
+    passthrough: Sequence[str | os.PathLike[str]] = (),
+) -> ParticleStack:
+    """Read a run's particles once more, with the further files and the folder of images that it began with.
+
+    Parameters
+    ----------
+    particles : path
+    run : path
+        The run's folder.
+    images_root, passthrough : optional
+        As in :func:`helixlab.io.read_particles`, in place of what the run began with.
 
     Raises
     ------
     HelixLabError
-        If what the run was given is not recorded there.
+        If there is no run in the folder, or the particles cannot be read.
     """
+    folder = Path(run)
+    _check_is_run(folder)
     # Runs of earlier versions say nothing of it.
-    return _saved_object(Path(path) / "inputs.json").get("reading", {})
+    before = _saved_object(folder / "inputs.json").get("reading", {})
+    given = {"images_root": images_root, "passthrough": passthrough}
+    return read_particles(particles, **before | {name: value for name, value in given.items() if value})
 
 
 def installed_versions() -> dict[str, str]:
@@ -381,6 +395,12 @@ def installed_versions() -> dict[str, str]:
 
 
 # --- private helpers --------------------------------------------------------------------------------
+
+
+def _check_is_run(folder: Path) -> None:
+    missing = [name for name in _FILES if not (folder / name).is_file()]
+    if missing:
+        raise HelixLabError(f"{folder}: found no run ({missing[0]} is missing); give the folder of one, or begin it.")
 
 
 def _lock(folder: Path) -> filelock.BaseFileLock:

@@ -15,10 +15,19 @@ from typer.testing import CliRunner
 
 from helixlab import cli
 from helixlab.cli import _refine
+from helixlab.errors import HelixLabError
 from helixlab.geometry import Volume
 from helixlab.io import ParticleStack, read_particles, read_volume, write_particles, write_volume
 from helixlab.io.cryosparc import read_cs
-from helixlab.reconstruct import IterationEvent, Message, RunEnded, read_events
+from helixlab.reconstruct import (
+    IterationEvent,
+    Message,
+    RefinementSettings,
+    RunEnded,
+    latest_settings,
+    read_events,
+    refine,
+)
 
 _SYMMETRY = ["--twist", "-101", "--rise", "5.14"]
 _SET = [
@@ -202,6 +211,9 @@ def test_columns_of_a_passthrough_file(particles: Path, tmp_path: Path) -> None:
     assert "48 segments of 8 filaments" in done.stderr
     again = run("refine", *out, "--resume")  # from what the folder says
     assert again.exit_code == 0, again.output
+    assert [event.kind for event in refine(table, latest_settings(out[1]), out[1], resume=True)][-1] == "run_ended"
+    with pytest.raises(HelixLabError, match=r"none: found no run \(settings.json is missing\)"):
+        next(refine(table, RefinementSettings(), tmp_path / "none", resume=True))
     further.write_bytes(further.read_bytes().replace(b"filament/", b"filemant/"))
     assert "p_passthrough.cs: the file has changed since the run began" in run("refine", *out, "--resume").stderr
 
