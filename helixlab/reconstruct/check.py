@@ -254,20 +254,35 @@ def _symmetry(set_up: SetUp) -> Iterator[Finding]:
 
 def _limits(set_up: SetUp) -> Iterator[Finding]:
     settings, nyquist_A = set_up.settings, 2 * set_up.pixel_A
-    starts = {"nonuniform_start_res_A": settings.use_nonuniform}
-    starts |= dict.fromkeys(
-        ("symmetry_search_start_res_A", "realspace_symmetrize_res_A"), set_up.settings.symmetry is not None
-    )
+    symmetry = settings.symmetry
+    starts = {
+        "nonuniform_start_res_A": settings.use_nonuniform,
+        "symmetry_search_start_res_A": symmetry is not None,
+        "realspace_symmetrize_res_A": symmetry is not None,
+    }
     for name, is_used in starts.items():
-        if is_used and (getattr(settings, name) or np.inf) <= nyquist_A:
+        start_A = getattr(settings, name)
+        if not is_used or start_A is None or start_A > nyquist_A:
+            continue
+        # Nobody asked for this default, unlike for that of use_nonuniform.
+        if name == "realspace_symmetrize_res_A" and start_A == RefinementSettings.model_fields[name].default:
             yield Finding(
-                "warning",
+                "note",
                 name,
-                f"{name} {getattr(settings, name):g} Å for a pixel of {set_up.pixel_A:g} Å",
-                f"more than {nyquist_A:g} Å, the finest resolution there is",
-                "It never begins; set it coarser.",
+                f"{name} at its default of {start_A:g} Å, which a pixel of {set_up.pixel_A:g} Å does not reach",
+                "",
+                "Copies are averaged in Fourier space alone; to average them in real space too, set it above "
+                f"{nyquist_A:g} Å.",
             )
-    symmetry, split_A = set_up.settings.symmetry, settings.gsfsc_split_res_A
+            continue
+        yield Finding(
+            "warning",
+            name,
+            f"{name} {start_A:g} Å for a pixel of {set_up.pixel_A:g} Å",
+            f"more than {nyquist_A:g} Å, the finest resolution there is",
+            "It never begins; set it coarser.",
+        )
+    split_A = settings.gsfsc_split_res_A
     if symmetry is not None and symmetry.pitch_A < split_A and settings.low_resolution_join_A is None:
         yield Finding(
             "note",

@@ -85,7 +85,8 @@ class RefinementSettings(Settings):
         8.0,
         "Resolution to begin real-space symmetrization",
         "From this GSFSC resolution on the references are symmetrised in real space too, which repairs the box's ends "
-        "and locks the symmetry in. A finer value (4 to 5 Å) leaves twist and rise more room to move.",
+        "and locks the symmetry in. A finer value (4 to 5 Å) leaves twist and rise more room to move. Where it is "
+        "never reached, as 8 Å by pixels of 4 Å or more, copies are averaged in Fourier space alone.",
         "Å",
         group=SYMMETRY,
         gt=0,

@@ -151,6 +151,22 @@ def test_settings(sound: ParticleStack, change: dict, severity: str, code: str, 
     assert text in str(found[0])
 
 
+def test_a_default_out_of_reach_is_no_mistake(sound: ParticleStack) -> None:
+    """Nobody set it: a refinement says nothing, a check what happens. What a user set or asked for is doubted."""
+    coarse = with_optics(sound, pixel_size_A=np.array([4.0]))
+    name = "realspace_symmetrize_res_A"
+
+    def severities(**values: object) -> dict[str, str]:
+        findings = check_set_up(coarse, SETTINGS.replaced(**values), read_images=False)
+        return {f.code: f.severity for f in findings if f.code.endswith("_res_A")}
+
+    assert severities() == {name: "note"}
+    assert severities(**{name: 8.1}) == {}
+    assert severities(**{name: 7.9}) == {name: "warning"}
+    assert severities(use_nonuniform=True) == {name: "note", "nonuniform_start_res_A": "warning"}
+    assert severities(twist_deg=None, rise_A=None) == {}
+
+
 def test_without_symmetry_the_tables_is_mentioned(sound: ParticleStack) -> None:
     stack = with_optics(sound, helical_twist_deg=np.array([30.0]), helical_rise_A=np.array([40.0]))
     found = {f.code: f for f in check_set_up(stack)}
