@@ -46,7 +46,7 @@ def rows(folder: Path, *, quick: bool) -> list[Row]:
         )
     ]
     found += [
-        _row("scores of a coarse grid, {n} images of box 96", "", expectation, "grid"),
+        _row("scores of a coarse grid, {n} images of box 96, both polarities", "", expectation, "grid"),
         _row("refine {n} poses of box 96", "", expectation, "refine"),
     ]
     part = expectation["grid_gflops"] / expectation["dot_gflops"]

@@ -8,13 +8,12 @@ with sums over the half plane (each frequency stands for two of variance one hal
 the factor −½ into −1). The first sum, for all images and shifts against all slices, is a product of real matrices;
 so is the second, for all images. Log priors of orientations and shifts are added: the scores are log posteriors.
 
+An image turned by 180°, the other polarity, has the conjugate transform. With Y = C·X·e^{−2πi k·s} its first sum, at
+the opposite shift, is 2 Σ (Re Y·Re P − Im Y·Im P), where the image's own has a plus: both are the sum and the
+difference of two products of half the size.
+
 Images may be spread over devices (:mod:`helixlab.kernels._sharded`): then each scores its own.
-
-Scores of all pairs exist only a block at a time. What is kept of them: per image and orientation the best and the
-log of the sum over shifts, per image and shift the best over orientations.
 """
-
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -23,25 +22,14 @@ from jaxtyping import Array, Float, Int
 
 from helixlab.errors import HelixLabError
 from helixlab.kernels._chunked import map_rows
-from helixlab.kernels._sharded import jit_rows, shard_count
-from helixlab.kernels.bands import Band, rotate_pairs, shift_phases
+from helixlab.kernels._sharded import jit_rows, shard_count, spread_like
+from helixlab.kernels.bands import Band, shift_phases
 
-_SCORES = 2**23
-"""Scores that exist at a time: 32 MB."""
+_CPU_SCORES, _GPU_SCORES = 2**20, 2**24
+"""Scores of each product that exist at a time: 4 MB, which caches hold, and 64 MB, which keep a GPU busy."""
 
-_CANDIDATE_ROWS = 32
+_BLOCK = 64
 """Images at a time where each has its own slices."""
-
-
-class Scores(NamedTuple):
-    """What is kept of the log posteriors of images × orientations × shifts."""
-
-    best: Float[Array | np.ndarray, "n o"]
-    """Largest over the shifts."""
-    log_sum: Float[Array | np.ndarray, "n o"]
-    """Log of the sum of exponentials over the shifts."""
-    by_shift: Float[Array | np.ndarray, "n s"]
-    """Largest over the orientations."""
 
 
 def score_grid(
@@ -53,8 +41,8 @@ def score_grid(
     *,
     log_prior: Float[Array, "o"] | None = None,
     log_prior_shift: Float[Array, "s"] | None = None,
-) -> Scores:
-    """Every image against every slice at every shift.
+) -> Float[np.ndarray, "n 2 o"]:
+    """Every image, as it is and turned by 180°, against every slice, summed over the shifts.
 
     Parameters
     ----------
@@ -63,76 +51,78 @@ def score_grid(
     references : float32 array, shape (o, 2, f)
         Slices (:func:`helixlab.kernels.project.slices`).
     shifts_px : float32 array, shape (s, 2)
-        Shifts (x, y) in the images' frames, added to the images.
+        Shifts (x, y) in the images' frames, added to the images; to turned images their opposites are added.
     band : Band
     log_prior, log_prior_shift : float32 arrays, shapes (o,) and (s,), optional
         Default 0.
 
     Returns
     -------
-    Scores
-        NumPy arrays.
+    float32 NumPy array, shape (n, 2, o)
+        Log of the sum of the posteriors' exponentials over the shifts.
+
+    Examples
+    --------
+    >>> from helixlab.kernels.bands import frequency_band
+    >>> band = frequency_band(8, 1)
+    >>> x, ctf = jnp.ones((1, 2, 4)), jnp.ones((1, 4))
+    >>> score_grid(x, ctf, x, jnp.zeros((1, 2)), band).tolist()  # of Σ|X|² = 8; turned, the parts cancel
+    [[[8.0], [-8.0]]]
     """
     prior = _or_zero(log_prior, len(references)), _or_zero(log_prior_shift, len(shifts_px))
     shards = shard_count(x)
-    images = max(1, min(_SCORES // (len(shifts_px) * len(references)), len(x) // shards))
+    scores = _CPU_SCORES if jax.default_backend() == "cpu" else _GPU_SCORES
+    images = max(1, min(scores // (len(shifts_px) * len(references)), len(x) // shards))
 
-    def score(rows: Int[np.ndarray, "m"]) -> Scores:
+    def score(rows: Int[np.ndarray, "m"]) -> Float[Array, "m 2 o"]:
         return _score_all(x, ctf, references, rows, shifts_px, *prior, band)
 
     return map_rows(score, len(x), images, shards=shards)
 
 
-def score_candidates(
+def best_shifts(
     x: Float[Array, "n 2 f"],
     ctf: Float[Array, "n f"],
     references: Float[Array, "o 2 f"],
-    images: Int[np.ndarray, "m"],
-    candidates: Int[np.ndarray, "m c"],
+    chosen: Int[np.ndarray, "n 2 c"],
     shifts_px: Float[Array, "s 2"],
     band: Band,
     *,
-    log_prior: Float[Array, "o"] | None = None,
     log_prior_shift: Float[Array, "s"] | None = None,
-) -> Scores:
-    """Some images, each against slices of its own choice, at every shift.
+) -> Int[np.ndarray, "n 2 c"]:
+    """Which shift fits best, for some slices of each image, as it is and turned by 180°.
 
     Parameters
     ----------
-    images : int array, shape (m,)
-        Numbers of images. Where images are spread over devices, each has an equal part of the list, with its own.
-    candidates : int array, shape (m, c)
-        Numbers of slices for each; negative ones stand for none and score −∞.
-    x, ctf, references, shifts_px, band, log_prior, log_prior_shift
+    chosen : int array, shape (n, 2, c)
+        Numbers of slices.
+    shifts_px : float32 array, shape (s, 2)
+        Added to the images, turned or not.
+    x, ctf, references, band, log_prior_shift
         As for :func:`score_grid`.
 
     Returns
     -------
-    Scores
-        NumPy arrays, with candidates in the place of orientations. Only the number of candidates makes a new
-        compilation, that of images does not.
+    int NumPy array, shape (n, 2, c)
+        Numbers of shifts.
 
     Raises
     ------
     HelixLabError
-        If there is no such slice or image, or an image is listed in the part of another device.
+        If there is no such slice.
     """
-    for name, numbers, count in (("candidates", candidates, len(references)), ("images", images, len(x))):
-        if numbers.size and numbers.max() >= count:
-            raise HelixLabError(f"{name}: found number {numbers.max()}; there are {count}, numbered from 0.")
-    prior = _or_zero(log_prior, len(references)), _or_zero(log_prior_shift, len(shifts_px))
-    # By device, as numbers on it.
-    shards = shard_count(x)
-    device, number = np.divmod(images.reshape(shards, -1).astype(np.int32), len(x) // shards)
-    if np.any(device != np.arange(shards)[:, None]):
-        raise HelixLabError("images: found images in the part of another device; list those of each device together.")
-    chosen = candidates.astype(np.int32).reshape(shards, -1, candidates.shape[1])
+    if chosen.size and not 0 <= chosen.min() <= chosen.max() < len(references):
+        raise HelixLabError(
+            f"chosen: found numbers {chosen.min()} to {chosen.max()}; there are {len(references)} slices, numbered "
+            "from 0."
+        )
+    prior, shards = _or_zero(log_prior_shift, len(shifts_px)), shard_count(x)
+    numbers = spread_like(chosen.astype(np.int32), x)
 
-    def score(rows: Int[np.ndarray, "b"]) -> Scores:
-        mine, theirs = (a[:, rows].reshape(-1, *a.shape[2:]) for a in (number, chosen))
-        return _score_chosen(x, ctf, references, mine, theirs, shifts_px, *prior, band)
+    def find(rows: Int[np.ndarray, "m"]) -> Int[Array, "m 2 c"]:
+        return _best_shifts(x, ctf, references, numbers, rows, shifts_px, prior, band)
 
-    return map_rows(score, len(images), _CANDIDATE_ROWS, shards=shards)
+    return map_rows(find, len(x), min(_BLOCK, len(x) // shards), shards=shards)
 
 
 # --- private kernels ----------------------------------------------------------------------------
@@ -148,55 +138,47 @@ def _score_all(
     log_prior: Float[Array, "o"],
     log_prior_shift: Float[Array, "s"],
     band: Band,
-) -> Scores:
+) -> Float[Array, "m 2 o"]:
     x, ctf = x[rows], ctf[rows]
-    shifted = _shifted(x * ctf[:, None], *shift_phases(shifts_px, band))
-    n, s, width = shifted.shape
-    cross = shifted.reshape(n * s, width) @ references.reshape(-1, width).T
-    power = ctf**2 @ jnp.sum(references**2, axis=1).T
-    score = 2 * cross.reshape(n, s, -1) + (log_prior - power)[:, None] + log_prior_shift[:, None]
-    return Scores(*_over_shifts(score), jnp.max(score, axis=2))
+    cos, sin = shift_phases(shifts_px, band)
+    real, imag = (2 * ctf[:, None] * x[:, part, None] for part in (0, 1))
+    # Two products, not one of twice the width: their sum is the one polarity, their difference the other.
+    first = _product(real * cos - imag * sin, references[:, 0]) + log_prior_shift[:, None]
+    second = _product(real * sin + imag * cos, references[:, 1])
+    rest = log_prior - ctf**2 @ jnp.sum(references**2, axis=1).T
+    return jnp.stack([_log_sum(first + second) + rest, _log_sum(first - second) + rest], axis=1)
 
 
-@jit_rows("x", "ctf", "images", "chosen")
-def _score_chosen(
+@jit_rows("x", "ctf", "chosen")
+def _best_shifts(
     x: Float[Array, "n 2 f"],
     ctf: Float[Array, "n f"],
     references: Float[Array, "o 2 f"],
-    images: Int[Array, "m"],
-    chosen: Int[Array, "m c"],
+    chosen: Int[Array, "n 2 c"],
+    rows: Int[Array, "m"],
     shifts_px: Float[Array, "s 2"],
-    log_prior: Float[Array, "o"],
     log_prior_shift: Float[Array, "s"],
     band: Band,
-) -> Scores:
+) -> Int[Array, "m 2 c"]:
+    slices = references.at[chosen[rows]].get(mode="promise_in_bounds")
+    x = x[rows] * ctf[rows][:, None]
+    # Turned images are conjugates.
+    real, imag = x[:, None, None, 0], x[:, None, None, 1] * jnp.array([1.0, -1.0])[:, None, None]
+    # X·conj P, to be turned by each shift.
+    cross = real * slices[..., 0, :] + imag * slices[..., 1, :], imag * slices[..., 0, :] - real * slices[..., 1, :]
     cos, sin = shift_phases(shifts_px, band)
-
-    def one(pair: tuple[Int[Array, ""], Int[Array, "c"]]) -> Scores:
-        image, chosen = pair
-        slices = references.at[jnp.maximum(chosen, 0)].get(mode="promise_in_bounds")
-        prior = jnp.where(chosen >= 0, log_prior[chosen], -jnp.inf)
-        shifted = _shifted((x[image] * ctf[image])[None], cos, sin)[0]
-        cross = shifted @ slices.reshape(len(chosen), -1).T
-        power = jnp.sum(slices**2, axis=1) @ ctf[image] ** 2
-        score = 2 * cross + (prior - power) + log_prior_shift[:, None]
-        best, log_sum = _over_shifts(score[None])
-        return Scores(best[0], log_sum[0], jnp.max(score, axis=1))
-
-    # One image after the other: each is a matrix product that fills the cores.
-    return jax.lax.map(one, (images, chosen))
+    score = 2 * (cross[0] @ cos.T - cross[1] @ sin.T) + log_prior_shift
+    return jnp.argmax(score, axis=-1)
 
 
-def _shifted(x: Float[Array, "n 2 f"], cos: Float[Array, "s f"], sin: Float[Array, "s f"]) -> Float[Array, "n s w"]:
-    """Every image at every shift, real and imaginary parts in one row."""
-    return rotate_pairs(x[:, None], cos, sin).reshape(len(x), len(cos), -1)
+def _product(shifted: Float[Array, "n s f"], part: Float[Array, "o f"]) -> Float[Array, "n s o"]:
+    n, s, f = shifted.shape
+    return (shifted.reshape(n * s, f) @ part.T).reshape(n, s, -1)
 
 
-def _over_shifts(score: Float[Array, "n s o"]) -> tuple[Float[Array, "n o"], Float[Array, "n o"]]:
+def _log_sum(score: Float[Array, "n s o"]) -> Float[Array, "n o"]:
     best = jnp.max(score, axis=1)
-    # −∞ − (−∞) is no number: impossible slices are compared with 0.
-    height = jnp.where(jnp.isfinite(best), best, 0.0)
-    return best, height + jnp.log(jnp.sum(jnp.exp(score - height[:, None]), axis=1))
+    return best + jnp.log(jnp.sum(jnp.exp(score - best[:, None]), axis=1))
 
 
 def _or_zero(log_prior: Float[Array, "n"] | None, count: int) -> Float[Array, "n"]:

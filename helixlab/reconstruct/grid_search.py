@@ -23,8 +23,8 @@ import numpy as np
 from jaxtyping import Array, Float, Int
 
 from helixlab.kernels._chunked import map_rows
-from helixlab.kernels.bands import Band, flip_bands, narrow_band
-from helixlab.kernels.likelihood import score_candidates, score_grid
+from helixlab.kernels.bands import Band, narrow_band
+from helixlab.kernels.likelihood import best_shifts, score_grid
 from helixlab.kernels.project import pose_matrices, slices
 from helixlab.reconstruct.devices import on_all
 from helixlab.reconstruct.prepare import PreparedParticles
@@ -181,17 +181,17 @@ def grid_evidence(
     grid = _Grid.of(particles, transform, ranges, shell)
     batches = particles.batches(len(rows), shell, most=_BATCH, bytes_beside=grid.bytes_per_image)
     parts = [grid.scored(particles, rows[at], noise_power).evidence for at, _ in batches]
-    return np.concatenate(parts).reshape(-1, 2)[: len(rows)]
+    return np.concatenate(parts)[: len(rows)]
 
 
 class _Scored(NamedTuple):
-    """Images in both polarities, one after the other, and what the grid says of them."""
+    """Some images, and what the grid says of them, as they are and turned by 180°."""
 
     x: Float[Array, "n 2 f"]
     ctf: Float[Array, "n f"]
     band: Band
-    log_sum: Float[np.ndarray, "n o"]
-    evidence: Float[np.ndarray, "n"]
+    log_sum: Float[np.ndarray, "n 2 o"]
+    evidence: Float[np.ndarray, "n 2"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -234,50 +234,46 @@ class _Grid:
     ) -> _Scored:
         """Some images on all of the grid."""
         x, ctf, band = particles.whitened(rows, noise_power, self.shell)
-        # An image and its flipped one are neighbours: they stay on one device.
-        x = jnp.stack([x, flip_bands(x)], axis=1).reshape(2 * len(x), *x.shape[1:])
-        ctf = jnp.repeat(ctf, 2, axis=0)
-        log_sum = np.asarray(score_grid(x, ctf, self.references, self.shifts_px, band, **self.priors).log_sum)
-        height = log_sum.max(axis=1)
-        total = np.sum(np.exp(log_sum - height[:, None]), axis=1, dtype=np.float64)
+        log_sum = score_grid(
+            x,
+            ctf,
+            self.references,
+            self.shifts_px,
+            band,
+            log_prior=self.log_prior,
+            log_prior_shift=self.log_prior_shift,
+        )
+        height = log_sum.max(axis=2)
+        total = np.sum(np.exp(log_sum - height[..., None]), axis=2, dtype=np.float64)
         return _Scored(x, ctf, band, log_sum, height + np.log(total) - self.log_total_prior)
-
-    @property
-    def priors(self) -> dict[str, Float[Array, "_"]]:
-        """Of orientations and shifts, as the kernels take them."""
-        return {"log_prior": self.log_prior, "log_prior_shift": self.log_prior_shift}
 
     def peaks(
         self, particles: PreparedParticles, rows: Int[np.ndarray, "m"], noise_power: Float[np.ndarray, "g s"]
     ) -> Peaks:
-        """The peaks of some images: all of the grid first, then at each peak's orientation all shifts once more."""
+        """The peaks of some images: all of the grid first, then at each peak's orientation the best of the shifts."""
         x, ctf, band, log_sum, evidence = self.scored(particles, rows, noise_power)
         number, score = (np.asarray(a) for a in _highest_peaks(log_sum, self.orientations.shape, count=_PEAKS))
-        # Missing peaks are scored as well, so that every device has as many; their score stays −∞.
-        image, chosen = np.repeat(np.arange(len(x)), number.shape[1]), number.reshape(-1, 1)
-        again = score_candidates(x, ctf, self.references, image, chosen, self.shifts_px, band, **self.priors)
-        shift = np.asarray(self.shifts_px)[np.asarray(again.by_shift).argmax(axis=1)]
-        pose = np.concatenate([self.orientations.angles_deg()[number], shift.reshape(*number.shape, 2)], axis=2)
-        both = pose.astype(np.float32), score, evidence
-        return Peaks(*(a.reshape(len(rows), 2, *a.shape[1:]) for a in both))
+        shift = best_shifts(x, ctf, self.references, number, self.shifts_px, band, log_prior_shift=self.log_prior_shift)
+        pose = np.concatenate([self.orientations.angles_deg()[number], np.asarray(self.shifts_px)[shift]], axis=-1)
+        return Peaks(pose.astype(np.float32), score, evidence)
 
     @property
     def bytes_per_image(self) -> int:
-        """What its scores take: best and sum over the shifts, of both polarities."""
+        """What its scores take: of both polarities, on the device and beside it."""
         return 16 * len(self.references)
 
 
 @partial(jax.jit, static_argnames=("shape", "count"))
 def _highest_peaks(
-    score: Float[Array | np.ndarray, "n o"], shape: tuple[int, ...], *, count: int
-) -> tuple[Int[Array, "n p"], Float[Array, "n p"]]:
+    score: Float[Array | np.ndarray, "n 2 o"], shape: tuple[int, ...], *, count: int
+) -> tuple[Int[Array, "n 2 p"], Float[Array, "n 2 p"]]:
     """Orientations that score more than all their neighbours; rot goes round. Fewer peaks than asked for score −∞."""
     cells = score.reshape(-1, *shape)
     around = jnp.concatenate([cells[:, -1:], cells, cells[:, :1]], axis=1)
     around = jnp.pad(around, ((0, 0), (0, 0), (1, 1), (1, 1)), constant_values=-jnp.inf)
     highest = jax.lax.reduce_window(around, -jnp.inf, jax.lax.max, (1, 3, 3, 3), (1, 1, 1, 1), "VALID")
     peaks = jnp.where(cells >= highest, cells, -jnp.inf).reshape(score.shape)
-    values, number = jax.lax.top_k(peaks, min(count, peaks.shape[1]))
+    values, number = jax.lax.top_k(peaks, min(count, peaks.shape[-1]))
     return number, values
 
 

@@ -8,7 +8,7 @@ import pytest
 from helixlab.geometry import HelicalSymmetry
 from helixlab.kernels.backproject import average_operators, backproject, empty_accumulator, with_mates
 from helixlab.kernels.bands import band_images, flip_bands, frequency_band, image_bands, shift_bands
-from helixlab.kernels.likelihood import score_candidates, score_grid
+from helixlab.kernels.likelihood import best_shifts, score_grid
 from helixlab.kernels.project import pose_matrices, reference_transform, slices
 from helixlab.kernels.reconstruct import inverse_signal_power, mean_weights, reconstruct_volume
 from helixlab.kernels.refine_poses import refine_poses
@@ -153,14 +153,14 @@ def test_priors_hold_poses(reference):
 def test_new_values_compile_nothing(reference):
     band = frequency_band(BOX, 10)
     x, ctf, pose, _, _ = seen_with_noise(reference, band, 9, power=50.0, seed=6)
-    first, chosen = np.arange(9), np.zeros((9, 1), int)
+    chosen = np.zeros((9, 2, 1), int)
 
     def everything(twist, turn):
         images, moved = x * (1 + turn), pose + turn
         views = slices(reference, pose_matrices(*moved[:4, :3].T), band.k)
         shifts = jnp.full((3, 2), 1.0 + turn)
         score_grid(images, ctf, views, shifts, band)
-        score_candidates(images, ctf, views, first, chosen, shifts, band)
+        best_shifts(images, ctf, views, chosen, shifts, band)
         refine_poses(reference, images, ctf, moved, band, n_steps=1)
         sums = backproject(empty_accumulator(10), images, ctf, pose_matrices(*moved[:, :3].T), band)
         sums = average_operators(with_mates(sums), HelicalSymmetry(twist, 14.0 + turn), n_steps=1, box_A=192.0)

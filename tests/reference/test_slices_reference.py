@@ -17,7 +17,7 @@ from helixlab.kernels.bands import (
     narrow_band,
     shift_bands,
 )
-from helixlab.kernels.likelihood import score_candidates, score_grid
+from helixlab.kernels.likelihood import best_shifts, score_grid
 from helixlab.kernels.project import pose_matrices, project_volume, reference_transform, slices
 from helixlab.kernels.reconstruct import reconstruct_volume
 
@@ -215,7 +215,7 @@ def test_what_cannot_be_done_is_said():
 
 @pytest.fixture(scope="module")
 def scoring():
-    """Images, CTFs, slices and shifts, and the log posteriors summed term by term in float64."""
+    """Images, CTFs, slices and shifts, and the log posteriors summed term by term in float64, both ways up."""
     rng, box = np.random.default_rng(16), 16
     band = frequency_band(box, 6)
     n, o, f = 5, 7, len(band.k)
@@ -223,36 +223,38 @@ def scoring():
     ctf, shifts = rng.uniform(-1, 1, (n, f)), rng.uniform(-3, 3, (3, 2))
     prior, prior_shift = rng.normal(size=o), rng.normal(size=3)
     k = np.asarray(band.k, float)
-    moved = (x[:, 0] + 1j * x[:, 1])[:, None] * np.exp(-2j * np.pi * (shifts @ k.T) / box)
     model = ctf[:, None] * (p[:, 0] + 1j * p[:, 1])
-    log_p = -np.sum(np.abs(moved[:, :, None] - model[:, None]) ** 2, axis=-1)
-    log_p += np.sum(x**2, axis=(1, 2))[:, None, None] + prior_shift[:, None] + prior
+
+    def log_posteriors(image, shifts):
+        moved = image[:, None] * np.exp(-2j * np.pi * (shifts @ k.T) / box)
+        log_p = -np.sum(np.abs(moved[:, :, None] - model[:, None]) ** 2, axis=-1)
+        return log_p + np.sum(np.abs(image) ** 2, axis=1)[:, None, None] + prior_shift[:, None] + prior
+
     inputs = [jnp.asarray(a, jnp.float32) for a in (x, ctf, p, shifts, prior, prior_shift)]
-    return band, inputs, log_p
+    return band, inputs, log_posteriors
 
 
-def log_sum(values, axis):
-    best = values.max(axis=axis, keepdims=True)
-    return np.squeeze(best, axis) + np.log(np.sum(np.exp(values - best), axis=axis))
-
-
-def test_scores_are_log_posteriors(scoring):
-    band, (x, ctf, p, shifts, prior, prior_shift), log_p = scoring
+def test_scores_are_log_posteriors_summed_over_shifts(scoring):
+    band, (x, ctf, p, shifts, prior, prior_shift), log_posteriors = scoring
     got = score_grid(x, ctf, p, shifts, band, log_prior=prior, log_prior_shift=prior_shift)
-    tolerance = 20 * EPS * np.abs(log_p).max() + 1e-4
-    assert np.allclose(got.best, log_p.max(axis=1), atol=tolerance)
-    assert np.allclose(got.log_sum, log_sum(log_p, 1), atol=tolerance)
-    assert np.allclose(got.by_shift, log_p.max(axis=2), atol=tolerance)
+    image, moves = np.asarray(x[:, 0] + 1j * x[:, 1], complex), np.asarray(shifts, float)
+    # Turned by 180° an image has the conjugate transform, and meets the opposite shifts.
+    for turned, log_p in enumerate((log_posteriors(image, moves), log_posteriors(np.conj(image), -moves))):
+        assert np.allclose(
+            got[:, turned], np.logaddexp.reduce(log_p, axis=1), atol=20 * EPS * np.abs(log_p).max() + 1e-4
+        )
 
 
-def test_candidates_score_as_in_the_whole_grid(scoring):
-    band, (x, ctf, p, shifts, prior, prior_shift), log_p = scoring
-    images, chosen = np.array([3, 0, 3]), np.array([[0, 6], [2, -1], [5, 5]])
-    got = score_candidates(x, ctf, p, images, chosen, shifts, band, log_prior=prior, log_prior_shift=prior_shift)
-    expected = np.where(chosen < 0, -np.inf, log_sum(log_p, 1)[images[:, None], chosen])
-    assert np.allclose(got.log_sum, expected, atol=20 * EPS * np.abs(log_p).max() + 1e-4)
-    with pytest.raises(HelixLabError, match="candidates: found number 7"):
-        score_candidates(x, ctf, p, images[:1], np.array([[7]]), shifts, band)
+def test_the_best_shifts_of_chosen_slices(scoring):
+    band, (x, ctf, p, shifts, _, prior_shift), log_posteriors = scoring
+    chosen = np.random.default_rng(17).integers(0, len(p), (len(x), 2, 4))
+    got = best_shifts(x, ctf, p, chosen, shifts, band, log_prior_shift=prior_shift)
+    image, moves = np.asarray(x[:, 0] + 1j * x[:, 1], complex), np.asarray(shifts, float)
+    for turned, seen in enumerate((image, np.conj(image))):
+        best = log_posteriors(seen, moves).argmax(axis=1)
+        assert np.array_equal(got[:, turned], np.take_along_axis(best, chosen[:, turned], axis=1))
+    with pytest.raises(HelixLabError, match="chosen: found numbers 7 to 7; there are 7"):
+        best_shifts(x[:1], ctf[:1], p, np.full((1, 2, 1), 7), shifts, band)
 
 
 def test_a_narrow_band_is_the_beginning_of_a_wide_one():
