@@ -6,6 +6,7 @@ mapped, so that it takes no address space, and has no name: when the run ends, h
 """
 
 import tempfile
+import threading
 import weakref
 from itertools import pairwise
 from pathlib import Path
@@ -75,7 +76,7 @@ class MemoryBands:
 
 
 class FileBands:
-    """Transforms in a scratch file without a name.
+    """Transforms in a scratch file without a name; several threads may read it.
 
     Parameters
     ----------
@@ -105,6 +106,7 @@ class FileBands:
             self._file = tempfile.TemporaryFile(buffering=0, dir=self._folder)  # noqa: SIM115
         except OSError as error:
             raise self._failed(error) from error
+        self._in_place = threading.Lock()
         weakref.finalize(self, self._file.close)
 
     @property
@@ -117,9 +119,10 @@ class FileBands:
         for low, high in pairwise(self._edges):
             left = np.ascontiguousarray(x[:, :, low:high], np.float32).data.cast("B")
             try:
-                self._file.seek(self._place(low, high, first))
-                while left:
-                    left = left[self._file.write(left) :]
+                with self._in_place:
+                    self._file.seek(self._place(low, high, first))
+                    while left:
+                        left = left[self._file.write(left) :]
             except OSError as error:
                 raise self._failed(error) from error
 
@@ -147,12 +150,13 @@ class FileBands:
         piece = np.empty((n_rows, 2, high - low), np.float32)
         left = piece.data.cast("B")
         try:
-            self._file.seek(self._place(low, high, row))
-            while left:
-                read = self._file.readinto(left)
-                if not read:
-                    raise OSError("the file ends too soon")
-                left = left[read:]
+            with self._in_place:
+                self._file.seek(self._place(low, high, row))
+                while left:
+                    read = self._file.readinto(left)
+                    if not read:
+                        raise OSError("the file ends too soon")
+                    left = left[read:]
         except OSError as error:
             raise self._failed(error) from error
         return piece

@@ -22,6 +22,7 @@ from jaxtyping import Float, Int
 from helixlab.errors import HelixLabError
 from helixlab.geometry import Volume
 from helixlab.kernels.project import reference_transform
+from helixlab.reconstruct.at_once import at_once
 from helixlab.reconstruct.devices import on_all
 from helixlab.reconstruct.events import IterationEvent
 from helixlab.reconstruct.grid_search import SearchRange, grid_evidence
@@ -142,9 +143,12 @@ def held_out_scores(
     HeldOutScores
     """
     found = np.empty(len(particles))
-    for half, reference in ((1, references[1]), (2, references[0])):
+
+    def score(half: int, reference: Volume) -> None:
         rows = particles.rows_of(half)
         found[rows] = _log_evidence(particles, rows, reference, noise_power, ranges, shell)
+
+    at_once(score, (1, 2), references[::-1])
     return HeldOutScores(found, particles.filament)
 
 

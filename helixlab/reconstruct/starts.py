@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 from helixlab.geometry import HelicalSymmetry, Volume, parse_point_group
+from helixlab.reconstruct.at_once import at_once
 from helixlab.reconstruct.expectation import align_images
 from helixlab.reconstruct.grid_search import SearchRange
 from helixlab.reconstruct.initial_model import initial_model
@@ -149,7 +150,7 @@ class _Seen:
             shells = self._shells()
             for length, shell in enumerate(shells, start=1):
                 # Half-set 1 meets the model of half-set 2, and gives that chain its next one; and the other way round.
-                links = [self._link(rows, other, shell) for rows, other in zip(self.rows, models[::-1], strict=True)]
+                links = at_once(self._link, self.rows, models[::-1], (shell, shell))
                 models = [link.model for link in links]
                 if length >= len(shells) - _LINKS + _LEAST_LINKS:
                     yield [*settled, *links]

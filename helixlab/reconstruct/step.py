@@ -14,7 +14,8 @@ from jaxtyping import Array, Float
 
 from helixlab.geometry import HelicalSymmetry, Volume, parse_point_group
 from helixlab.reconstruct.agreement import Agreement, half_map_agreement
-from helixlab.reconstruct.expectation import align_images
+from helixlab.reconstruct.at_once import at_once
+from helixlab.reconstruct.expectation import Alignment, align_images
 from helixlab.reconstruct.masking import FilamentMask, dynamic_mask
 from helixlab.reconstruct.maximisation import (
     accumulate,
@@ -105,8 +106,9 @@ def step(
     clock = _Clock()
     shells = align_shells(particles, state.align_shell)
     ranges = search_range(particles, settings, state.symmetry, state.mask.outer_radius_A)
-    alignments = [
-        align_images(
+
+    def aligned(half: int, reference: Volume) -> Alignment:
+        return align_images(
             particles,
             particles.rows_of(half),
             jnp.asarray(reference.data),
@@ -115,8 +117,8 @@ def step(
             shells=shells,
             is_coherent=settings.filament_coherence,
         )
-        for half, reference in enumerate(state.references, start=1)
-    ]
+
+    alignments = at_once(aligned, (1, 2), state.references)
     poses = joined_poses([alignment.poses for alignment in alignments])
     if state.symmetry is not None and settings.limit_shifts:
         poses = poses.within_one_unit(state.symmetry, particles.pixel_size_A)
@@ -127,7 +129,11 @@ def step(
     clock.lap("noise")
 
     poses = in_place(poses, settings, ranges)
-    plain = [accumulate(particles, poses.select(particles.half_set[poses.image] == half), noise) for half in (1, 2)]
+
+    def accumulated(half: int) -> Float[Array, "z z x 3"]:
+        return accumulate(particles, poses.select(particles.half_set[poses.image] == half), noise)
+
+    plain = at_once(accumulated, (1, 2))
     clock.lap("maximisation")
 
     estimate, is_searched = state.estimate, False
@@ -149,7 +155,7 @@ def step(
     imposed = symmetry if is_real_space else None
 
     def half_maps(fsc: Float[np.ndarray, "s"] | None) -> tuple[Volume, Volume]:
-        one, two = (_half_volume(particles, total, fsc, imposed, state.mask) for total in totals)
+        one, two = at_once(lambda total: _half_volume(particles, total, fsc, imposed, state.mask), totals)
         return one, two
 
     halves = half_maps(None)
