@@ -7,14 +7,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from helixlab.cli._console import names_set_values, print_json, print_table, progress_bar, reports_errors, warn
+from helixlab.cli._console import (
+    names_set_values,
+    print_json,
+    print_table,
+    progress_bar,
+    reports_errors,
+    say_aside,
+    warn,
+)
 from helixlab.cli._list_settings import ListRefinementSettings
 from helixlab.cli._options import ImagesRoot, JsonOutput, Passthrough, SettingsFile, SetValues
 from helixlab.errors import HelixLabError
 
 if TYPE_CHECKING:
     from helixlab.geometry import HelicalSymmetry
-    from helixlab.reconstruct import ComparedHypothesis, HypothesisComparison
+    from helixlab.reconstruct import ComparedHypothesis, HypothesisComparison, RefinementSettings
 
 _COLUMNS = ("hypothesis", "log-likelihood", "difference", "verdict", "seconds")
 
@@ -47,20 +55,26 @@ def compare(
     Each hypothesis and the control without symmetry is refined at low resolution from random azimuths; each half map is
     then scored on the segments of the other half. Twist and rise are taken as they are given. The best must beat the
     others, and a round filament, by three standard errors over filaments, and not score below the control. Settings are
-    those of a refinement. What is done is said on stderr; the ranking comes at the end, and Ctrl-C leaves none.
+    those of a refinement; which of them mean nothing here is said. What is done is said on stderr; the ranking comes at
+    the end, and Ctrl-C leaves none.
     """
     from helixlab.io import read_particles
     from helixlab.reconstruct import RefinementSettings, check_set_up, compare_hypotheses
+    from helixlab.reconstruct.compare import ignored_settings
     from helixlab.reconstruct.verdicts import name_of
 
     start = time.perf_counter()
     with names_set_values(values, {}):
         settings = RefinementSettings.from_sources(settings_file, values or [])
+    ignored = ignored_settings(settings)
+    unused, settings = _unused_in_words(ignored), _with_defaults(settings, ignored)
     named = _hypotheses(hypotheses)
     stack = read_particles(particles, images_root=images_root, passthrough=passthrough or ())
     # What a check calls an error is refused below.
-    doubts = [d for d in check_set_up(stack, settings, read_images=False) if d.severity == "warning"]
-    warn([str(doubt) for doubt in doubts], "warning")
+    doubts = [str(d) for d in check_set_up(stack, settings, read_images=False) if d.severity == "warning"]
+    warn(doubts, "warning")
+    for line in unused:  # no option of this command gives what it names
+        say_aside(f"note: {line}")
     names = {name_of(symmetry): name for name, symmetry in reversed(named)}
     with progress_bar(keeps_stages=True) as report:
         found = compare_hypotheses(
@@ -80,6 +94,7 @@ def compare(
                 **_plain(found),
                 "hypotheses": [{"name": _name(row, named), **row.to_dict()} for row in found.rows],
                 "seconds": time.perf_counter() - start,
+                "warnings": [*doubts, *unused],
             }
         )
         return
@@ -131,6 +146,21 @@ def _typed(word: str, source: str) -> tuple[str, "HelicalSymmetry"]:
 
 
 # --- what is said -------------------------------------------------------------------------------
+
+
+def _with_defaults(settings: "RefinementSettings", names: Sequence[str]) -> "RefinementSettings":
+    """So that a check does not doubt what makes no difference."""
+    return settings.replaced(**{name: type(settings).model_fields[name].default for name in names})
+
+
+def _unused_in_words(names: Sequence[str]) -> list[str]:
+    """A line for settings that make no difference; none where there are no such settings."""
+    if not names:
+        return []
+    return [
+        f"{', '.join(names)}: not used here. A comparison takes symmetries as they are given, begins with initial "
+        "models of its own, and ends when maps no longer change."
+    ]
 
 
 def _name(row: "ComparedHypothesis", named: Sequence[tuple[str, "HelicalSymmetry"]]) -> str:

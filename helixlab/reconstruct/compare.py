@@ -64,6 +64,27 @@ _SETTLED = 0.99
 _HAND_ITERATIONS = 3
 """Of a mirrored map: two until it has settled, and one that tells what it explains."""
 
+_REPLACED = {
+    "twist_deg": None,
+    "rise_A": None,
+    "point_group": "C1",
+    "max_symmetry_order": None,
+    "n_initial_models": 2,
+    "use_cylindrical_model": False,
+    "twist_search_range_deg": None,
+    "rise_search_range_A": None,
+    "symmetry_search_start_res_A": _NEVER_A,
+    "realspace_symmetrize_res_A": _ALWAYS_A,
+}
+"""What all runs have in place of the user's settings: those of the control."""
+
+_UNREAD = (
+    *("twist_search_extent_deg", "rise_search_extent_fraction", "twist_grid", "rise_grid", "fix_search_grid"),
+    *("inner_diameter_A", "cylinder_outer_diameter_A", "cylinder_inner_diameter_A"),
+    *("extra_final_passes", "max_iterations_below_6A", "max_iterations"),
+)
+"""Settings of what comparisons leave out: searches of twist and rise, tubes, and the rules by which runs converge."""
+
 _LEAST_FILAMENTS = 4
 """Two for each half-set."""
 
@@ -90,7 +111,8 @@ def compare_hypotheses(
     resolution_A : float
         To which segments are looked at. Finer separates closer values, and takes more time and data.
     settings : RefinementSettings, optional
-        Priors and ranges of poses, mask, seed. What it says of symmetry and initial models has no meaning here.
+        Priors and ranges of poses, mask, seed. What it says of symmetry, its search, initial models and when to end has
+        no meaning here; :func:`ignored_settings` names it.
     progress : callable, optional
         Called with a text and the part done, 0 to 1.
 
@@ -151,6 +173,18 @@ def compare_hypotheses(
     )
     found = _scored(prepared, runs, noise_power, ranges, mask)
     return compare_scores([*found, *_mirrors(found, asked)])
+
+
+def ignored_settings(settings: RefinementSettings) -> tuple[str, ...]:
+    """Names of the settings that are not at their defaults and make no difference to :func:`compare_hypotheses`.
+
+    Examples
+    --------
+    >>> ignored_settings(RefinementSettings(twist_deg=-101.1, rise_A=5.13, max_iterations=20, seed=3))
+    ('twist_deg', 'rise_A', 'max_iterations')
+    """
+    ignored = {*_REPLACED, *_UNREAD, "low_resolution_join_A"}
+    return tuple(name for name in settings.changes_from(RefinementSettings()) if name in ignored)
 
 
 # --- before -------------------------------------------------------------------------------------
@@ -228,16 +262,7 @@ def _of_one_hand(symmetries: Sequence[HelicalSymmetry]) -> list[HelicalSymmetry]
 def _plain(settings: RefinementSettings, resolution_A: float) -> RefinementSettings:
     """What all runs share: the settings of the control."""
     return settings.replaced(
-        twist_deg=None,
-        rise_A=None,
-        point_group="C1",
-        max_symmetry_order=None,
-        n_initial_models=2,
-        use_cylindrical_model=False,
-        twist_search_range_deg=None,
-        rise_search_range_A=None,
-        symmetry_search_start_res_A=_NEVER_A,
-        realspace_symmetrize_res_A=_ALWAYS_A,
+        **_REPLACED,
         low_resolution_join_A=resolution_A,
         gsfsc_split_res_A=max(settings.gsfsc_split_res_A, resolution_A),
     )

@@ -1,7 +1,9 @@
 """Segments of a known helix decide for it, against near misses and controls; noise decides for nothing."""
 
+import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import pytest
@@ -89,6 +91,35 @@ def test_a_hypothesis_scores_the_same_in_any_company(comparison: HypothesisCompa
         assert row.log_likelihood.value == pytest.approx(among.log_likelihood.value, rel=1e-4)
 
 
+class Watched(RefinementSettings):
+    """Settings that notice who asks for them; what only copies or checks them does not count."""
+
+    read: ClassVar[set[str]] = set()
+
+    def __getattribute__(self, name: str) -> Any:
+        asker = sys._getframe(1).f_globals["__name__"]
+        if asker.startswith("helixlab.reconstruct") and asker != "helixlab.reconstruct.settings":
+            Watched.read.add(name)
+        return super().__getattribute__(name)
+
+
+WITHOUT_MEANING = {
+    "twist_deg": 30.0, "rise_A": 5.0, "point_group": "C2", "max_symmetry_order": 3,
+    "twist_search_extent_deg": 2.0, "twist_search_range_deg": (28.0, 31.0), "twist_grid": 64,
+    "rise_search_extent_fraction": 0.2, "rise_search_range_A": (4.5, 5.1), "rise_grid": 64, "fix_search_grid": False,
+    "symmetry_search_start_res_A": 9.0, "inner_diameter_A": 10.0,
+    "realspace_symmetrize_res_A": 9.0, "low_resolution_join_A": 15.0,
+    "n_initial_models": 8, "use_cylindrical_model": True, "cylinder_outer_diameter_A": 100.0,
+    "cylinder_inner_diameter_A": 10.0,
+    "extra_final_passes": 1, "max_iterations_below_6A": 9, "max_iterations": 9,
+}  # fmt: skip
+
+
+def test_settings_without_meaning_are_named() -> None:
+    named = compare.ignored_settings(RefinementSettings(**WITHOUT_MEANING, seed=3, gsfsc_split_res_A=15.0))
+    assert set(named) == set(WITHOUT_MEANING)
+
+
 def test_noise_decides_for_nothing(segments: ParticleStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     # Noise never settles, and need not.
     monkeypatch.setattr(compare, "_ITERATIONS", 3)
@@ -98,7 +129,13 @@ def test_noise_decides_for_nothing(segments: ParticleStack, tmp_path: Path, monk
         images[:] = np.random.default_rng(7).normal(size=images.shape)
     noise = few.replace(image_files=(str(path),), image_index=np.arange(64), image_file=np.zeros(64, int))
     stages: list[str] = []
-    found = compare_hypotheses(noise, [TRUTH], resolution_A=20.0, progress=lambda stage, _: stages.append(stage))
+    settings = Watched(use_nonuniform=True)  # which begins at 6 Å
+    found = compare_hypotheses(
+        noise, [TRUTH], resolution_A=20.0, settings=settings, progress=lambda stage, _: stages.append(stage)
+    )
+    # What else is not read would have to be named as well, but for what the command's check holds against the box.
+    assert not Watched.read & set(compare._UNREAD)
+    assert set(RefinementSettings.model_fields) - Watched.read <= {*WITHOUT_MEANING, "outer_diameter_A"}
     assert found.best is None
     assert found.conclusion.startswith("Undecided")
     # At whatever scale, a map of noise explains other noise no better than nothing does.

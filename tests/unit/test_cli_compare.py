@@ -97,6 +97,18 @@ def test_what_is_done_is_said_as_it_goes(run: Command, asked: dict[str, Any]) ->
     )
 
 
+def test_settings_that_are_not_used_are_named(run: Command, asked: dict[str, Any]) -> None:
+    words = "--hypotheses", "-101.1/5.13", "--set", "seed=3", "--json"
+    quiet = run(*words)
+    told = run(*words, *("--set", "twist_deg=30", "--set", "rise_A=5", "--set", "max_iterations=9"))
+    expected = "twist_deg, rise_A, max_iterations: not used here. A comparison takes symmetries as they are given,"
+    assert [line.startswith(f"note: {expected}") for line in told.stderr.splitlines()].count(True) == 1
+    assert "not used" not in quiet.stderr
+    before, after = (json.loads(done.stdout)["warnings"] for done in (quiet, told))
+    assert after[:-1] == before  # no check doubts what is not used
+    assert after[-1].startswith(expected)
+
+
 def test_the_table_says_why(run: Command, asked: dict[str, Any]) -> None:
     done = run("--hypotheses", "-101.1/5.13, 101.1/5.13")
     assert done.exit_code == 0, done.output
