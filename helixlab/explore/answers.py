@@ -1,12 +1,13 @@
 """What a :class:`~helixlab.explore.FilamentMap` answers: plain values for tables and plots."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 from jaxtyping import Float
 
 from helixlab.search import Candidate
+from helixlab.search.imposed import Imposed
 
 
 @dataclass(frozen=True)
@@ -17,13 +18,26 @@ class SymmetryScore(Candidate):
     ----------
     explained : float
         Correlation of the map's central part with itself symmetrised. Noise lowers it, unlike the score of half maps.
+    imposed : Imposed
+        Whether the map had the symmetry before, so that it scores high, true or not.
     """
 
     explained: float = 0.0
+    imposed: Imposed = field(default=Imposed(screw=False, point_group=False))
+
+    @property
+    def has_errors(self) -> bool:
+        """Whether the map has noise to take standard errors from, on which the screw was not imposed."""
+        return self.imposed.screw is False
+
+    @property
+    def score_text(self) -> str:
+        """The score, with its standard error if there is one."""
+        return f"{self.score:.4f} ± {self.score_se:.4f}" if self.has_errors else f"{self.score:.4f}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain numbers for JSON and tables."""
-        return super().to_dict() | {"explained": self.explained}
+        return super().to_dict() | {"explained": self.explained, "imposed": asdict(self.imposed)}
 
 
 @dataclass(frozen=True, eq=False)

@@ -34,7 +34,7 @@ class HypothesisReport:
     crossing, crossing_half : Crossing or None
         Where the FSC of the half maps under it falls to 0.143 and to 0.5; None without half maps.
     remarks : tuple of str
-        How it is related to the other hypotheses.
+        How it is related to the other hypotheses, and whether the map seems to have had it imposed before.
     """
 
     hypothesis: Hypothesis
@@ -45,8 +45,8 @@ class HypothesisReport:
 
     @property
     def score_text(self) -> str:
-        """The score with its standard error."""
-        return "–" if self.score is None else f"{self.score.score:.4f} ± {self.score.score_se:.4f}"
+        """The score, with its standard error if the map has noise to take one from."""
+        return "–" if self.score is None else self.score.score_text
 
     @property
     def resolution_text(self) -> str:
@@ -63,7 +63,7 @@ class HypothesisReport:
         return self.hypothesis.model_copy(
             update={
                 "score": self.score and self.score.score,
-                "score_se": self.score and self.score.score_se,
+                "score_se": self.score.score_se if self.score and self.score.has_errors else None,
                 "resolution_A": self.crossing and self.crossing.resolution_A,
             }
         )
@@ -128,7 +128,10 @@ def _report(filament_map: FilamentMap, hypothesis: Hypothesis, hypotheses: Seque
         return HypothesisReport(hypothesis, None, first, half)
     judge, others = filament_map.judge(symmetry), (h for h in hypotheses if h is not hypothesis)
     remarks = tuple(remark for other in others if (remark := _relation(judge, hypothesis, other)))
-    return HypothesisReport(hypothesis, filament_map.score(symmetry), first, half, remarks)
+    score = filament_map.score(symmetry)
+    if score.imposed.is_certain:
+        remarks = (score.imposed.remark(symmetry), *remarks)
+    return HypothesisReport(hypothesis, score, first, half, remarks)
 
 
 def _relation(judge: Judge, hypothesis: Hypothesis, other: Hypothesis) -> str:

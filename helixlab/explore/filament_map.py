@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -36,6 +37,7 @@ from helixlab.search import (
     unroll,
 )
 from helixlab.search.filament import check_maps
+from helixlab.search.imposed import Imposed, prepare_noise
 from helixlab.search.judge import Judge
 from helixlab.search.pipeline import Progress
 from helixlab.search.verdict import candidate_for
@@ -326,16 +328,25 @@ class FilamentMap:
         return (part.fsc(first, second, "half maps, symmetrised"),)
 
     def score(self, symmetry: HelicalSymmetry) -> SymmetryScore:
-        """How well the map fits itself under a symmetry, at exactly its values."""
+        """How well the map fits itself under a symmetry, at exactly its values.
+
+        Where the symmetry seems to have been imposed on the map before, or there is no noise to tell, a note says so
+        and twist and rise have no standard errors.
+        """
         azimuth_deg, z_A = self._dyad(symmetry)
         explained = self._symmetrizer().correlation(symmetry, dyad_deg=azimuth_deg, dyad_z_A=z_A)
-        found = candidate_for(self.judge(symmetry), symmetry)
-        return SymmetryScore(**vars(found), explained=explained)
+        imposed = self.imposed(symmetry)
+        return SymmetryScore(**vars(self._candidate(symmetry, imposed)), explained=explained, imposed=imposed)
 
     def refine(self, symmetry: HelicalSymmetry) -> Candidate:
-        """The nearest maximum of the score, with standard errors of twist and rise."""
+        """The nearest maximum of the score, with standard errors of twist and rise as :meth:`score` gives them."""
         refined = Judge(self.filament).refine(symmetry)
-        return candidate_for(self.judge(refined), refined)
+        return self._candidate(refined, self.imposed(refined))
+
+    def imposed(self, symmetry: HelicalSymmetry) -> Imposed:
+        """Whether the map had a symmetry, or a part of it, before: then it scores high, true or not."""
+        noise = self._kept.get("noise", None, lambda: prepare_noise(self.filament, *self.maps))
+        return noise.find_imposed(symmetry)
 
     def judge(self, symmetry: HelicalSymmetry) -> Judge:
         """What compares symmetries with this one. Noise of a single map is its departure from the symmetry."""
@@ -418,6 +429,12 @@ class FilamentMap:
             self.symmetrised_planes(symmetry)
             self.fsc(symmetry)
             self.score(symmetry)
+
+    def _candidate(self, symmetry: HelicalSymmetry, imposed: Imposed) -> Candidate:
+        found = candidate_for(self.judge(symmetry), symmetry)
+        if remark := imposed.remark(symmetry):
+            found = replace(found, notes=(f"{remark[0].upper()}{remark[1:]}.",))
+        return found if imposed.screw is False else replace(found, twist_se_deg=None, rise_se_A=None)
 
     # --- what is kept ---------------------------------------------------------------------------------
 

@@ -88,17 +88,67 @@ class Imposed:
             "it: then the search repeats it, true or not."
         )
 
+    def remark(self, symmetry: HelicalSymmetry) -> str:
+        """The same in few words, of a symmetry that was asked about; empty where nothing was imposed.
 
-def find_imposed(symmetry: HelicalSymmetry, filament: Filament, volume: Volume, half2: Volume | None = None) -> Imposed:
-    """Whether a map has the copies of a symmetry, or a part of them, to more than its own noise allows.
+        Examples
+        --------
+        >>> Imposed(screw=False, point_group=True).remark(HelicalSymmetry(29.4, 21.8, "C6"))
+        'C6 seems to have been imposed before: the noise obeys it, and no score speaks for it'
+        """
+        is_screw = bool(self.screw) if self.is_certain else self.screw is None
+        what = "this symmetry, or a part of it," if is_screw else f"C{symmetry.cyclic_order}"
+        if self.is_certain:
+            return f"{what} seems to have been imposed before: the noise obeys it, and no score speaks for it"
+        return f"the map has no noise to tell whether {what} was imposed before" if self.is_open else ""
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseCopies:
+    """A map and its noise, each correlated with itself: it tells of any symmetry whether it was imposed.
+
+    Made once for a map by :func:`prepare_noise`.
+
+    Parameters
+    ----------
+    filament : Filament
+        Of the map, or its half maps.
+    noise : Filament
+        Of the noise, at short shifts.
+    reaches_nyquist : bool
+        Whether the map has something in its last shell.
+    """
+
+    filament: Filament
+    noise: Filament
+    reaches_nyquist: bool
+
+    def find_imposed(self, symmetry: HelicalSymmetry) -> Imposed:
+        """Whether the map has the copies of a symmetry, or a part of them, to more than its own noise allows."""
+        # One copy is enough: what was imposed may be any part of what was found.
+        by_screw, by_turn = (float(scores.max(initial=-1.0)) for scores in _copies(self.noise, symmetry))
+        if self.filament.has_half_maps:
+            return Imposed(by_screw > _OBEYED, by_turn > _OBEYED)
+        _, turns = _copies(self.filament, symmetry)
+        turned = float(turns.mean()) if len(turns) else -1.0
+        score = Judge(self.filament).score(symmetry)[0]
+        return Imposed(self._of_one_map(by_screw, score), self._of_one_map(by_turn, turned))
+
+    def _of_one_map(self, best: float, on_the_whole: float) -> bool | None:
+        fits = best > _OBEYED
+        if fits and self.reaches_nyquist:
+            return True
+        return None if on_the_whole > 1.0 - (_DEPARTURE if fits else INTERPOLATION_FLOOR) else False
+
+
+def prepare_noise(filament: Filament, volume: Volume, half2: Volume | None = None) -> NoiseCopies:
+    """Correlate the noise of a map with itself.
 
     From half maps this is rigorous: their difference is noise, and noise obeys a symmetry only if it was given it. One
     map is noise, if anywhere, in its highest shells.
 
     Parameters
     ----------
-    symmetry : HelicalSymmetry
-        The best one found.
     filament : Filament
         Of these maps.
     volume : Volume
@@ -111,21 +161,10 @@ def find_imposed(symmetry: HelicalSymmetry, filament: Filament, volume: Volume, 
     last = int(np.nonzero(power >= _EMPTY_POWER * power.max())[0][-1])
     shell = np.arange(len(power))
     highest = (shell > (1.0 - _HIGHEST_PART) * last) & (shell <= last)
-    if half2 is not None:
-        difference = middle.with_data(middle.data - _middle(half2).data)
-        return Imposed(*(best > _OBEYED for best in _best_copies(symmetry, filament, difference, highest)))
-
-    def is_imposed(best: float, on_the_whole: float) -> bool | None:
-        fits = best > _OBEYED
-        if fits and last == len(power) - 1:
-            return True
-        return None if on_the_whole > 1.0 - (_DEPARTURE if fits else INTERPOLATION_FLOOR) else False
-
-    judge = Judge(filament)
-    screw_power, scores = judge.score_operators(symmetry)
-    turns = scores[screw_power == 0]
-    whole = judge.score(symmetry)[0], float(turns.mean()) if len(turns) else -1.0
-    return Imposed(*map(is_imposed, _best_copies(symmetry, filament, middle, highest), whole))
+    noise = middle if half2 is None else middle.with_data(middle.data - _middle(half2).data)
+    near = filament.limits._replace(max_z_A=jnp.float32(_MIDDLE_PART * filament.length_A))
+    white = filament.with_map(_whitened(noise, highest))
+    return NoiseCopies(filament, replace(white, limits=near), last == len(power) - 1)
 
 
 def _middle(volume: Volume) -> Volume:
@@ -142,18 +181,17 @@ def _power(volume: Volume) -> Float[np.ndarray, "s"]:
     return smoothed(np.concatenate([power[1:2], power[1:]]))
 
 
-def _best_copies(
-    symmetry: HelicalSymmetry, filament: Filament, volume: Volume, shells: Bool[np.ndarray, "s"]
-) -> tuple[float, float]:
-    """The best copy by a screw, and by a turn alone, of a map with the same power in every term of the chosen shells.
-
-    One copy is enough: what was imposed may be any part of what was found.
-    """
+def _whitened(volume: Volume, shells: Bool[np.ndarray, "s"]) -> Float[np.ndarray, "z y x"]:
+    """A map with the same power in every term of the chosen shells, and nothing elsewhere."""
     power = _power(volume)
     power = np.maximum(power / max(power[shells].max(), 1e-30), _LEAST_POWER)
     weights = np.where(shells, 1.0 / np.sqrt(power), 0.0).astype(np.float32)
-    white = filament.with_map(np.asarray(apply_shell_weights(volume.data, weights)))
-    near = filament.limits._replace(max_z_A=jnp.float32(_MIDDLE_PART * filament.length_A))
-    screw_power, scores = Judge(replace(white, limits=near)).score_operators(symmetry)
-    by_screw, by_turn = scores[screw_power > 0], scores[screw_power == 0]
-    return float(by_screw.max(initial=-1.0)), float(by_turn.max(initial=-1.0))
+    return np.asarray(apply_shell_weights(volume.data, weights))
+
+
+def _copies(
+    filament: Filament, symmetry: HelicalSymmetry
+) -> tuple[Float[np.ndarray, "screws"], Float[np.ndarray, "turns"]]:
+    """Correlations with each copy that a screw moves, and with those by a turn alone."""
+    screw_power, scores = Judge(filament).score_operators(symmetry)
+    return scores[screw_power > 0], scores[screw_power == 0]

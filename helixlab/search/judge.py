@@ -133,7 +133,8 @@ class Judge:
     def score_operators(self, symmetry: HelicalSymmetry) -> tuple[Int[np.ndarray, "l"], Float[np.ndarray, "l"]]:
         """Of each operator that counts, but the identity, its power of the screw (0 for a turn) and its correlation."""
         phi_deg, z_A, k, _ = self._lags(symmetry)
-        lags = _padded(phi_deg), _padded(z_A)
+        pad = (0, _lag_size(len(k)) - len(k))
+        lags = (jnp.asarray(np.pad(values, pad, mode="edge"), jnp.float32) for values in (phi_deg, z_A))
         one_each, _ = score_pairs(self.filament.correlation, self.filament.limits, *lags, jnp.int32(1))
         score = np.asarray(one_each)[: len(k)]
         return k[score > -1.0], score[score > -1.0]
@@ -359,7 +360,7 @@ class Judge:
         limits = self.filament.limits
         arc_A = np.deg2rad((phi_deg + 180.0) % 360.0 - 180.0) * float(limits.radius_A)
         used = (z_A <= self.filament.max_lag_A) & (arc_A**2 + z_A**2 >= float(limits.min_arc_A) ** 2)
-        pad = (0, next(n for n in (*_LAG_SIZES, 1 << len(z_A).bit_length()) if n >= len(z_A)) - len(z_A))
+        pad = (0, _lag_size(len(z_A)) - len(z_A))
         a, b, se = contrast(
             self.filament.correlation,
             limits,
@@ -389,6 +390,11 @@ def _padded(values: Sequence[float] | Float[np.ndarray, "k"]) -> Float[Array, "n
     """Filled up with its last value to a power of two, at least 16: few different sizes, few compilations."""
     n = max(16, 1 << (len(values) - 1).bit_length())
     return jnp.asarray(np.pad(np.asarray(values, np.float32), (0, n - len(values)), mode="edge"))
+
+
+def _lag_size(count: int) -> int:
+    """The size to which a set of so many lags is filled up."""
+    return next(n for n in (*_LAG_SIZES, 1 << count.bit_length()) if n >= count)
 
 
 def _doublings(last: int) -> list[int]:

@@ -8,7 +8,7 @@ from helixlab.errors import HelixLabError
 from helixlab.geometry import Volume
 from helixlab.search.alignment import aligned_filament
 from helixlab.search.filament import prepare_filament
-from helixlab.search.imposed import find_imposed
+from helixlab.search.imposed import prepare_noise
 from helixlab.search.peaks import scan
 from helixlab.search.result import SearchResult
 from helixlab.search.settings import SearchSettings
@@ -97,7 +97,7 @@ def search_symmetry(
     verdict = judge_peaks(filament, settings, peaks)
     tell("Asking whether the symmetry was imposed", 0.9)
     candidates, symmetry = list(verdict.candidates), verdict.candidates[0].symmetry
-    imposed = find_imposed(symmetry, filament, *maps)
+    imposed = prepare_noise(filament, *maps).find_imposed(symmetry)
     if imposed.is_certain:
         warnings.append(imposed.warning(symmetry, has_half_maps=half2 is not None))
     # An error that comes from an assumption, not from noise, holds where there is none.

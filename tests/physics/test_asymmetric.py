@@ -16,7 +16,7 @@ from helixlab.reconstruct.maximisation import accumulate, half_map
 from helixlab.reconstruct.noise import image_power
 from helixlab.reconstruct.prepare import prepare_particles
 from helixlab.search import prepare_filament, search_symmetry
-from helixlab.search.imposed import Imposed, find_imposed
+from helixlab.search.imposed import Imposed, prepare_noise
 from helixlab.simulate import OpticsSettings, ParticleSettings, SimulatedParticles, simulate_particles
 from helixlab.simulate.atoms import AtomicUnit
 
@@ -97,4 +97,4 @@ def test_noise_that_overlapping_segments_share_was_not_imposed(simulated: Simula
         for half in (1, 2)
     ]
     # Segments one rise apart bring the same noise to a voxel and to its copy: their noise correlates by 0.3.
-    assert find_imposed(TRUTH, prepare_filament(*halves), *halves) == Imposed(screw=False, point_group=False)
+    assert prepare_noise(prepare_filament(*halves), *halves).find_imposed(TRUTH) == Imposed(False, False)

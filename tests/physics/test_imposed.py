@@ -7,7 +7,7 @@ from helixlab.geometry import HelicalSymmetry, Volume, wrap_deg
 from helixlab.kernels.fourier import low_pass
 from helixlab.kernels.symmetrize import impose_symmetry
 from helixlab.search import SearchSettings, audit_symmetry, prepare_filament, search_symmetry
-from helixlab.search.imposed import Imposed, find_imposed
+from helixlab.search.imposed import Imposed, prepare_noise
 from helixlab.simulate import SimulatedMap, builtin_unit, simulate_helix
 
 NOTHING, SCREW, TURNS = Imposed(False, False), Imposed(True, False), Imposed(False, True)
@@ -43,7 +43,7 @@ def mean(maps: Maps) -> Maps:
 
 
 def found_on(maps: Maps, symmetry: HelicalSymmetry) -> Imposed:
-    return find_imposed(symmetry, prepare_filament(*maps), *maps)
+    return prepare_noise(prepare_filament(*maps), *maps).find_imposed(symmetry)
 
 
 @pytest.mark.parametrize("imposed", [HelicalSymmetry(-101.1, 5.13), WRONG], ids=["true", "wrong"])

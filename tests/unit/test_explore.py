@@ -186,6 +186,27 @@ def test_true_symmetry_scores_and_raises_the_resolution(half_maps):
     assert abs(refined.symmetry.rise_A - TRUTH.rise_A) < 5 * refined.rise_se_A
 
 
+def test_what_was_imposed_speaks_for_nothing(halves, half_maps, single):
+    """No errors of what the map was given; the same of a map that has no noise. Natural half maps have both."""
+    wrong = HelicalSymmetry(-78.9, 4.0)
+    given = FilamentMap(*(impose_symmetry(half, wrong, outer_radius_A=half_maps.outer_radius_A) for half in halves))
+    repeated, natural, clean = given.score(wrong), half_maps.score(TRUTH), single.score(TRUTH)
+    assert [score.imposed.screw for score in (repeated, natural, clean)] == [True, False, None]
+    assert repeated.to_dict()["imposed"] == {"screw": True, "point_group": False}
+    assert natural.notes == ()
+    assert natural.rise_se_A > 0
+    assert natural.score_text == f"{natural.score:.4f} ± {natural.score_se:.4f}"
+    for score, begins in ((repeated, "This symmetry, or a part of it, seems to have been"), (clean, "The map has no")):
+        assert score.notes[0].startswith(begins)
+        assert (score.twist_se_deg, score.rise_se_A) == (None, None)
+        assert score.score_text == f"{score.score:.4f}"
+    refined = given.refine(HelicalSymmetry(-78.8, 4.01))
+    assert (refined.twist_se_deg, refined.notes) == (None, repeated.notes)
+    (report,) = compare_hypotheses(given, [Hypothesis(name="a", twist_deg=wrong.twist_deg, rise_A=wrong.rise_A)])
+    assert report.remark == "this symmetry, or a part of it, " + repeated.notes[0].split(", ", 2)[2].rstrip(".")
+    assert report.filled().score_se is None
+
+
 def test_explained_is_the_correlation_with_the_imposed_map(half_maps):
     symmetry = HelicalSymmetry(-95.0, 5.13)
     own, imposed = half_maps.volume.data, half_maps.symmetrised(symmetry).data

@@ -47,7 +47,9 @@ def test_every_view_follows_the_controls(explorer):
         assert (view.twist_deg, view.rise_A) == (60.0, 12.1)
     assert not np.array_equal(explorer.slices.canvas.after_yx, before)
     assert explorer.fsc.curves[0] is not fsc
-    assert "Score" in explorer.controls.canvas.readout
+    score = explorer.map.score(explorer.symmetry)
+    assert explorer.controls.canvas.readout.startswith(f"Score {score.score_text}: how well the map correlates")
+    assert explorer.controls.canvas.readout.endswith("a little above.")  # of what was imposed it says more
 
 
 def test_a_dragged_lattice_point_sets_the_symmetry(explorer):

@@ -156,10 +156,9 @@ class ExplorerWork:
         explorer.fsc.note = _FSC_NOTE if filament_map.has_halves else _NO_HALVES_NOTE
         ticket.check()
         score = filament_map.score(symmetry)
-        readout.readout = (
-            f"Score {score.score:.4f} ± {score.score_se:.4f}: how well the map correlates with its copies under this "
-            "symmetry. 1 is perfect; noise can lift it a little above."
-        )
+        meaning = "how well the map correlates with its copies under this symmetry. 1 is perfect"
+        above = "; noise can lift it a little above" if score.has_errors else ""
+        readout.readout = " ".join((f"Score {score.score_text}: {meaning}{above}.", *score.notes))
 
     def _show_scene(self, ticket: Ticket) -> None:
         ticket.settle(QUIET_S)

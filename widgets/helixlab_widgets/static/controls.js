@@ -162,7 +162,7 @@ function render({ model, el }) {
     "div",
     { className: "helixlab-actions" },
     action("search", "Search symmetry", "Find the symmetry of the map without a hint; the table lists what was found."),
-    action("refine", "Refine here", "Go to the nearest maximum of the score, with standard errors."),
+    action("refine", "Refine here", "Go to the nearest maximum of the score."),
     action("flip", "Flip hand", "Mirror the map; the twist changes its sign with it."),
     action("undo", "↶ Undo", "Take the last change back."),
     action("redo", "↷ Redo", "Make the change again."),
