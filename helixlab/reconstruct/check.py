@@ -262,7 +262,8 @@ def _limits(set_up: SetUp) -> Iterator[Finding]:
     }
     for name, is_used in starts.items():
         start_A = getattr(settings, name)
-        if not is_used or start_A is None or start_A > nyquist_A:
+        # Halves that agree up to the last shell reach the Nyquist frequency itself.
+        if not is_used or start_A is None or start_A >= nyquist_A:
             continue
         # Nobody asked for this default, unlike for that of use_nonuniform.
         if name == "realspace_symmetrize_res_A" and start_A == RefinementSettings.model_fields[name].default:
@@ -279,7 +280,7 @@ def _limits(set_up: SetUp) -> Iterator[Finding]:
             "warning",
             name,
             f"{name} {start_A:g} Å for a pixel of {set_up.pixel_A:g} Å",
-            f"more than {nyquist_A:g} Å, the finest resolution there is",
+            f"{nyquist_A:g} Å or more, the finest resolution there is",
             "It never begins; set it coarser.",
         )
     split_A = settings.gsfsc_split_res_A

@@ -86,7 +86,7 @@ class RefinementSettings(Settings):
         "Resolution to begin real-space symmetrization",
         "From this GSFSC resolution on the references are symmetrised in real space too, which repairs the box's ends "
         "and locks the symmetry in. A finer value (4 to 5 Å) leaves twist and rise more room to move. Where it is "
-        "never reached, as 8 Å by pixels of 4 Å or more, copies are averaged in Fourier space alone.",
+        "never reached, as 8 Å by pixels above 4 Å, copies are averaged in Fourier space alone.",
         "Å",
         group=SYMMETRY,
         gt=0,
@@ -170,7 +170,7 @@ class RefinementSettings(Settings):
     inner_diameter_A: Annotated[float, Field(ge=0)] | None = setting(
         None,
         "Override inner filament diameter for search",
-        "Density nearer to the axis is left out of the search. Empty: the mask's smallest extent.",
+        "Density nearer to the axis is left out of the search. Empty: none is.",
         "Å",
         relion="--helical_inner_diameter",
         group=SEARCH,
@@ -223,7 +223,7 @@ class RefinementSettings(Settings):
     use_cylindrical_model: bool = setting(
         False,
         "Use cylindrical model",
-        "Start from a featureless tube, e.g. where in-plane angles are not known.",
+        "Start from a featureless tube, in place of averages of the segments.",
         relion="--cylinder_diameter",
         group=INITIAL,
         editable=False,

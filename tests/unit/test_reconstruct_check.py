@@ -140,7 +140,7 @@ def test_tables(
         ({"rise_A": 10.0}, "note", "symmetry_order", "contributes 1 asymmetric unit."),
         ({"point_group": "C2", "twist_deg": -1.2, "rise_A": 4.8}, "note", "pseudo_screw", "C1 with 179.4° and 2.4 Å"),
         ({"twist_deg": 179.4, "rise_A": 2.4}, "note", "pseudo_screw", "C2 with -1.2° and 4.8 Å"),
-        ({"symmetry_search_start_res_A": 2.9}, "warning", "symmetry_search_start_res_A", "more than 3 Å"),
+        ({"symmetry_search_start_res_A": 2.9}, "warning", "symmetry_search_start_res_A", "needed 3 Å or more"),
         ({"twist_deg": 100.0}, "note", "split", "a pitch of 14.4 Å"),
     ],
 )
@@ -153,7 +153,7 @@ def test_settings(sound: ParticleStack, change: dict, severity: str, code: str, 
 
 def test_a_default_out_of_reach_is_no_mistake(sound: ParticleStack) -> None:
     """Nobody set it: a refinement says nothing, a check what happens. What a user set or asked for is doubted."""
-    coarse = with_optics(sound, pixel_size_A=np.array([4.0]))
+    coarse = with_optics(sound, pixel_size_A=np.array([4.1]))
     name = "realspace_symmetrize_res_A"
 
     def severities(**values: object) -> dict[str, str]:
@@ -161,8 +161,8 @@ def test_a_default_out_of_reach_is_no_mistake(sound: ParticleStack) -> None:
         return {f.code: f.severity for f in findings if f.code.endswith("_res_A")}
 
     assert severities() == {name: "note"}
-    assert severities(**{name: 8.1}) == {}
-    assert severities(**{name: 7.9}) == {name: "warning"}
+    assert severities(**{name: 8.2}) == {}
+    assert severities(**{name: 8.1}) == {name: "warning"}
     assert severities(use_nonuniform=True) == {name: "note", "nonuniform_start_res_A": "warning"}
     assert severities(twist_deg=None, rise_A=None) == {}
 
