@@ -24,7 +24,7 @@ PixelSize = Annotated[
 ]
 Half2 = Annotated[
     Path | None,
-    typer.Option("--half2", metavar="MAP", help="The other half map, MAP being the first: unbiased, with errors."),
+    typer.Option("--half2", metavar="MAP", help="The other half map, MAP being the first; noise then adds no bias."),
 ]
 InnerRadius = Annotated[
     float | None, typer.Option("--inner-radius", metavar="A", help="Leave out density nearer to the axis than this, Å.")

@@ -202,7 +202,7 @@ def _about_good(given: HelicalSymmetry, best: Candidate) -> tuple[Literal["right
         )
     if found:
         return "incomplete", found
-    error = "" if best.twist_se_deg is None else f" ± {best.twist_se_deg:.3f}° and {best.rise_se_A:.3f} Å"
+    error = "" if best.twist_se_deg is None else f" ± {best.twist_se_deg:.4f}° and {best.rise_se_A:.4f} Å"
     return "right", [Finding("right", f"The map agrees; refined: {symmetry}{error}.")]
 
 

@@ -21,7 +21,7 @@ C6 = Candidate(
         (-166.714, 0.01949, "-166.714 ± 0.019"),
         (21.8, 0.25, "21.8 ± 0.2"),
         (21.8, 12.3, "22 ± 12"),
-        (4.75, float("nan"), "4.750 (not determined)"),
+        (4.75, float("nan"), "4.750 ± unknown"),
     ],
 )
 def test_digits_follow_the_error(value: float, error: float, text: str) -> None:
@@ -30,7 +30,7 @@ def test_digits_follow_the_error(value: float, error: float, text: str) -> None:
 
 def test_a_row_says_what_is_known() -> None:
     row = candidate_row(C6)
-    assert row["rise"] == "21.800 (not determined)"
+    assert row["rise"] == "21.800 ± unknown"
     assert (row["pitch"], row["subunits"], row["hand"]) == ("266.94", "12.24", "right")
     assert row["rivals"] == [1]  # as they are numbered on the screen
     assert row["notes"] == ["Close to D6."]

@@ -11,7 +11,8 @@ _HELP = """Keep the symmetry in hand under a name, change it, keep the next: the
 mean correlation of the map with its copies under all operators (1 is perfect); the resolution is where the half \
 maps' FSC, both given that symmetry, falls to 0.143. The asymmetric control is the half maps as they are: a \
 symmetry that is right does not end below it. An FSC alone cannot choose between two symmetries that both fit, so \
-the remarks say which rows are one symmetry, which contain another, and which the map cannot tell apart.
+the remarks say which rows are one symmetry, which contain another, which the map cannot tell apart, and which seem to \
+have been imposed on it before.
 Click a name to look at it again. The file (JSON) holds everything and opens anywhere."""
 
 

@@ -13,8 +13,9 @@ from helixlab_widgets.base import Canvas, View
 _HELP = """The symmetries that the search found, best first. Click a row, or focus it and press Enter, to look at that \
 symmetry; the button at its end opens what else is known of it: the same symmetry in other words, and remarks.
 The score is the mean correlation of the map with its copies under all operators: 1 is perfect. Numbers after ± are \
-standard errors, so that twice as much to either side is the range to reckon with. Rows marked as rivals fit this map \
-equally well: it cannot decide between them, nor can an FSC."""
+standard errors, so that twice as much to either side is the range to reckon with; they are unknown where the map does \
+not determine a value, has no noise to take an error from, or had the symmetry imposed on it before. Rows marked as \
+rivals fit this map equally well: it cannot decide between them, nor can an FSC."""
 
 _HANDS = {1: "right", -1: "left", 0: "none"}
 
@@ -110,10 +111,10 @@ def number_with_error(value: float, error: float | None) -> str:
     >>> number_with_error(22.0312, 0.00043), number_with_error(4.7861, 0.013), number_with_error(21.8, 3.2)
     ('22.0312 ± 0.0004', '4.786 ± 0.013', '22 ± 3')
     >>> number_with_error(-1.2, None), number_with_error(0.97, 0.0)
-    ('-1.200 (not determined)', '0.970 ± < 0.00001')
+    ('-1.200 ± unknown', '0.970 ± < 0.00001')
     """
     if error is None or not math.isfinite(error):
-        return f"{value:.3f} (not determined)"
+        return f"{value:.3f} ± unknown"
     if error < 1e-5:
         # The kernels work in float32.
         return f"{value:.3f} ± < 0.00001"
