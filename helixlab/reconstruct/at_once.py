@@ -5,13 +5,21 @@ several devices work together the calls follow each other: programs that wait fo
 for ever if they began on one in another order.
 """
 
+import threading
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any, TypeVar
 
 import jax
 
 Result = TypeVar("Result")
+
+_here = threading.local()
+"""``ends``: of the work that this thread is part of; set when nobody waits for it any more."""
+
+
+class Abandoned(BaseException):
+    """Ends work for which nobody waits, because other work beside it failed or was interrupted."""
 
 
 def at_once(function: Callable[..., Result], *columns: Sequence[Any]) -> list[Result]:
@@ -19,8 +27,8 @@ def at_once(function: Callable[..., Result], *columns: Sequence[Any]) -> list[Re
 
     Raises
     ------
-    Exception
-        That of the first call that failed, when all have ended.
+    BaseException
+        Of the first call that failed; the others end when they next ask :func:`check_abandoned`.
 
     Examples
     --------
@@ -29,5 +37,31 @@ def at_once(function: Callable[..., Result], *columns: Sequence[Any]) -> list[Re
     """
     if len(jax.local_devices()) > 1:
         return list(map(function, *columns))
+    end = threading.Event()
+    ends = (*getattr(_here, "ends", ()), end)
+
+    def call(*arguments: Any) -> Result:
+        _here.ends = ends
+        try:
+            return function(*arguments)
+        except BaseException:
+            end.set()
+            raise
+
     with ThreadPoolExecutor(max_workers=len(columns[0])) as pool:
-        return list(pool.map(function, *columns))
+        calls = [pool.submit(call, *arguments) for arguments in zip(*columns, strict=True)]
+        try:
+            wait(calls)
+        except BaseException:  # Ctrl-C
+            end.set()
+            raise
+    failed = [error for error in (call.exception() for call in calls) if error is not None]
+    if failed:
+        raise next((error for error in failed if not isinstance(error, Abandoned)), failed[0])
+    return [call.result() for call in calls]
+
+
+def check_abandoned() -> None:
+    """Ends a thread whose work nobody waits for; asked before each batch of images."""
+    if any(end.is_set() for end in getattr(_here, "ends", ())):
+        raise Abandoned

@@ -13,6 +13,7 @@ from helixlab.kernels._sharded import jit_rows
 from helixlab.kernels.bands import PAD, Band, frequency_band, image_bands, largest_radius, narrow_band, normalise_images
 from helixlab.kernels.ctf import CtfCoefficients, CtfParameters, ctf_coefficients, evaluate_ctf
 from helixlab.kernels.masks import soft_step
+from helixlab.reconstruct.at_once import check_abandoned
 from helixlab.reconstruct.bad_particles import BACKGROUND_PART, images_without_background
 from helixlab.reconstruct.band_store import BandStore, new_band_store
 from helixlab.reconstruct.devices import batches, on_all, spread
@@ -129,6 +130,7 @@ class PreparedParticles:
         self, rows: Int[np.ndarray, "m"], noise_power: Float[np.ndarray, "g s"], r_max: int
     ) -> tuple[Float[Array, "m 2 k"], Float[Array, "m k"], Band]:
         """Images and CTFs of some rows up to a shell, divided by their noise's amplitude; spread over the devices."""
+        check_abandoned()
         self.before_batch()
         band = on_all(narrow_band(self.band, r_max))
         gain = np.asarray(1.0 / np.sqrt(noise_power)[:, np.asarray(band.shell)], np.float32)

@@ -24,6 +24,7 @@ from jaxtyping import Array, Float
 from helixlab.geometry import HelicalSymmetry, wrap_deg
 from helixlab.geometry.lattice import layer_lines
 from helixlab.kernels.masks import cylindrical_mask
+from helixlab.reconstruct.at_once import at_once
 from helixlab.reconstruct.events import IterationEvent
 from helixlab.reconstruct.expectation import Alignment, climb
 from helixlab.reconstruct.grid_search import SearchRange
@@ -257,17 +258,17 @@ class _Seen:
         )
 
     def _found(self, poses: Poses, maps: tuple[_Map, _Map]) -> list[Alignment]:
-        shell, parts = self.particles.last_shell, self._halves(poses)
-        return [
-            climb(self.particles, part, reference, self.noise_power, self.ranges, shell=shell)
-            for part, reference in zip(parts, maps, strict=True)
-        ]
+        def climbed(part: Poses, reference: _Map) -> Alignment:
+            shell = self.particles.last_shell
+            return climb(self.particles, part, reference, self.noise_power, self.ranges, shell=shell)
+
+        return at_once(climbed, self._halves(poses), maps)
 
     def _halves(self, poses: Poses) -> list[Poses]:
         return [poses.select(self.particles.half_set[poses.image] == half) for half in (1, 2)]
 
     def _maps(self, symmetry: HelicalSymmetry, poses: Poses) -> tuple[_Map, _Map]:
-        one, two = (self._map(symmetry, part) for part in self._halves(poses))
+        one, two = at_once(lambda part: self._map(symmetry, part), self._halves(poses))
         return one, two
 
     def _map(self, symmetry: HelicalSymmetry, poses: Poses) -> _Map:
