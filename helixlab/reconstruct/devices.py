@@ -22,8 +22,8 @@ _COPIES = 8
 """Arrays as large as a batch's transforms that exist at once: read, whitened, both polarities, shifted, ..."""
 
 _ROUNDING = 16
-"""Batches smaller than a full one come in steps of so many images a device: two half-sets are seldom of one size, and
-each size is compiled."""
+"""Batches smaller than a full one come in steps of so many images a device, or of an eighth to a fourth of their size:
+two half-sets are seldom of one size, and each size is compiled."""
 
 
 def spread(values: Shaped[np.ndarray, "n ..."]) -> Shaped[Array, "n ..."]:
@@ -95,7 +95,8 @@ def batches(
     # A power of two, as the blocks of kernels are: none of them is half empty.
     wanted = size or devices << (fitting.bit_length() - 1)
     each = max(1, -(-count // devices))
-    needed = 1 << (each - 1).bit_length() if varies else -(-each // _ROUNDING) * _ROUNDING
+    step = max(_ROUNDING, (1 << (each - 1).bit_length()) // 8)
+    needed = 1 << (each - 1).bit_length() if varies else -(-each // step) * step
     yield from blocks(count, devices * min(-(-wanted // devices), needed))
 
 

@@ -34,7 +34,7 @@ from helixlab.reconstruct.state import RefinementState, search_range
 _EVENT_RES_A = 12.0
 """To which the last maps of a refinement are scored."""
 
-_SCALE_SEGMENTS = 64
+_SCALE_SEGMENTS = 32
 """Of each half-set, from which the scale of maps is taken: 32 to 120 gave scales that differ by 0.01."""
 
 
