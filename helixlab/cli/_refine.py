@@ -96,12 +96,12 @@ def refine(
 
 @contextlib.contextmanager
 def _stopped_by_interrupt(control: "Control", out: Path) -> Iterator[None]:
-    """Ctrl-C stops the run at its next batch; once more ends it at once. Either loses no more than the iteration."""
+    """Ctrl-C stops the run at its next batch; once more ends it between batches, too. One iteration is lost at most."""
 
     def stop(*_: Any) -> None:
         signal.signal(signal.SIGINT, before)
         control.stop()
-        warn(["stopping at the next batch of images; Ctrl-C again ends at once."])
+        warn(["stopping at the next batch of images; Ctrl-C again ends what comes between batches, too."])
 
     before = signal.signal(signal.SIGINT, stop)
     try:

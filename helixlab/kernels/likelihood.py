@@ -51,7 +51,8 @@ def score_grid(
     references : float32 array, shape (o, 2, f)
         Slices (:func:`helixlab.kernels.project.slices`).
     shifts_px : float32 array, shape (s, 2)
-        Shifts (x, y) in the images' frames, added to the images; to turned images their opposites are added.
+        Shifts (x, y) in the images' frames, added to the images; to turned images their opposites are added, with the
+        same priors.
     band : Band
     log_prior, log_prior_shift : float32 arrays, shapes (o,) and (s,), optional
         Default 0.
@@ -59,7 +60,7 @@ def score_grid(
     Returns
     -------
     float32 NumPy array, shape (n, 2, o)
-        Log of the sum of the posteriors' exponentials over the shifts.
+        Log of the posteriors' sum over the shifts.
 
     Examples
     --------

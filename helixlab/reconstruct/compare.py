@@ -120,7 +120,7 @@ def compare_hypotheses(
         Priors and ranges of poses, mask, seed. What it says of symmetry, its search, initial models and when to end has
         no meaning here; :func:`ignored_settings` names it.
     progress : callable, optional
-        Called with a text and the part done, 0 to 1.
+        Called with a text and the part done, 0 to 1; by threads of its own.
 
     Returns
     -------
@@ -140,7 +140,7 @@ def compare_hypotheses(
 
     Examples
     --------
-    Hypotheses take ten seconds each or more; what their scores say is shown by
+    Hypotheses take some seconds each at least; what their scores say is shown by
     :func:`helixlab.reconstruct.verdicts.compare_scores`.
 
     >>> compare_hypotheses("segments.star", [HelicalSymmetry(-101.1, 5.13)], resolution_A=-12.0)
@@ -183,6 +183,8 @@ def compare_hypotheses(
 
 def ignored_settings(settings: RefinementSettings) -> tuple[str, ...]:
     """Names of the settings that are not at their defaults and make no difference to :func:`compare_hypotheses`.
+
+    All but ``outer_diameter_A``, which is not used there either: checks of the set-up take it for the filament's.
 
     Examples
     --------
@@ -302,9 +304,16 @@ def _run(
     particles: PreparedParticles, settings: RefinementSettings, mask: FilamentMask, tell: Callable[[float], None]
 ) -> _Run:
     start = time.perf_counter()
-    halves = [_half_of(particles, half) for half in (1, 2)]
-    # They go on alike: the first tells how far both are.
-    one, two = at_once(lambda half, tell: _settled(half, settings, mask, tell), halves, (tell, lambda part: None))
+    halves, parts = [_half_of(particles, half) for half in (1, 2)], [0.0, 0.0]
+
+    def settled(number: int) -> RefinementState:
+        def tell_half(part: float) -> None:
+            parts[number] = part
+            tell(sum(parts) / 2)
+
+        return _settled(halves[number], settings, mask, tell_half)
+
+    one, two = at_once(settled, (0, 1))
     return _Run(
         settings.symmetry,
         (_reference(one), _reference(two)),

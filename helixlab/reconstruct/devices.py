@@ -19,11 +19,11 @@ from helixlab.kernels._sharded import IMAGES
 Tree = TypeVar("Tree")
 
 _COPIES = 8
-"""Arrays as large as a batch's transforms that exist at once: read, whitened, both polarities, shifted, ..."""
+"""Arrays as large as a batch's transforms that exist at once: read, whitened, turned, shifted, ..."""
 
 _ROUNDING = 16
-"""Batches smaller than a full one come in steps of so many images a device, or of an eighth to a fourth of their size:
-two half-sets are seldom of one size, and each size is compiled."""
+"""Batches smaller than a full one come in steps of so many images a device, or of an eighth of the next power of two if
+that is more: two half-sets are seldom of one size, and each size is compiled."""
 
 
 def spread(values: Shaped[np.ndarray, "n ..."]) -> Shaped[Array, "n ..."]:

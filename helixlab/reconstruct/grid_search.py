@@ -233,6 +233,7 @@ class _Grid:
         self, particles: PreparedParticles, rows: Int[np.ndarray, "m"], noise_power: Float[np.ndarray, "g s"]
     ) -> _Scored:
         """Some images on all of the grid."""
+        # The shifts and their prior are symmetric: turned images, at the opposites, meet the same ones.
         x, ctf, band = particles.whitened(rows, noise_power, self.shell)
         log_sum = score_grid(
             x,

@@ -12,6 +12,7 @@ from helixlab.geometry import Volume
 from helixlab.geometry.grids import axis_coordinates
 from helixlab.kernels.fourier import low_pass
 from helixlab.kernels.masks import cylindrical_mask
+from helixlab.reconstruct.at_once import at_once
 from helixlab.reconstruct.maximisation import low_passed_map
 from helixlab.reconstruct.poses import Poses
 from helixlab.reconstruct.prepare import PreparedParticles
@@ -50,8 +51,9 @@ def initial_model(
     chosen = np.sort(rng.permutation(np.flatnonzero(particles.half_set))[: settings.n_initial_images])
     poses = _random_azimuths(particles, chosen, rng)
     shell = particles.shell_of(settings.initial_lowpass_res_A)
-    halves = [
-        low_passed_map(
+
+    def average(half: int) -> Volume:
+        return low_passed_map(
             particles,
             poses.select(particles.half_set[poses.image] == half),
             noise_power,
@@ -60,8 +62,8 @@ def initial_model(
             order=order,
             shell=shell,
         )
-        for half in (1, 2)
-    ]
+
+    halves = at_once(average, (1, 2))
     cutoff = particles.pixel_size_A / settings.initial_lowpass_res_A
     if given is None and settings.use_cylindrical_model:
         given = _tube(halves[0], settings)

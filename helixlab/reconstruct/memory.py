@@ -7,8 +7,9 @@ from pathlib import Path
 
 import jax
 
-_SHARE_OF_BATCH = 0.125
-"""A batch takes at most this part of the free memory: several kernels hold it, and what they make of it, at once."""
+_SHARE_OF_BATCH = 0.0625
+"""A batch takes at most this part of the free memory: several kernels hold it, and what they make of it, at once, and
+up to four batches are worked on side by side (:mod:`helixlab.reconstruct.at_once`)."""
 
 _UNKNOWN_BYTES = 4 << 30
 """Taken for free where the system does not say: what a small computer has."""

@@ -11,6 +11,7 @@ from jaxtyping import Array, Bool, Float, Int
 
 from helixlab.kernels.bands import Band, flip_bands, shift_bands
 from helixlab.kernels.project import reference_transform, slices
+from helixlab.reconstruct.at_once import at_once
 from helixlab.reconstruct.devices import on_all, spread
 from helixlab.reconstruct.poses import Poses
 from helixlab.reconstruct.prepare import PreparedParticles
@@ -65,9 +66,10 @@ def residual_power(
     float array, shape (g, s)
     """
     shells = np.asarray(particles.band.shell)
-    power, count = np.zeros((len(noise_power), len(shells))), np.zeros(len(noise_power))
     best = poses.best
-    for half, reference in enumerate(references, start=1):
+
+    def left_of(half: int, reference: Float[Array, "n n n"]) -> tuple[Float[np.ndarray, "g f"], Float[np.ndarray, "g"]]:
+        power, count = np.zeros((len(noise_power), len(shells))), np.zeros(len(noise_power))
         transform = on_all(reference_transform(reference, r_max=particles.last_shell))
         mine = best.select(particles.half_set[best.image] == half)
         matrices = mine.matrices
@@ -79,6 +81,10 @@ def residual_power(
             turned = spread(mine.is_flipped[at]), spread(mine.shift_px[at].astype(np.float32))
             power += np.asarray(_residual(x, ctf, seen, *turned, spread(is_of_group), band))
             count += is_of_group.sum(axis=0)
+        return power, count
+
+    (power, count), (other_power, other_count) = at_once(left_of, (1, 2), references)
+    power, count = power + other_power, count + other_count
     ratio = np.stack(
         [
             _by_shell(p / (max(n, 1) * particles.mask_power), shells, particles.last_shell)

@@ -58,8 +58,8 @@ class PreparedParticles:
     mask_power : float
         Part of white noise's power that the images' mask leaves.
     before_batch : callable
-        Called before a batch of images is looked at: a user's wish to stop is heard there, and ends the work by what
-        it raises.
+        Called before a batch of images is looked at, by two threads or more: a user's wish to stop is heard there, and
+        ends the work by what it raises.
     """
 
     x: BandStore

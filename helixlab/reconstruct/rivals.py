@@ -143,7 +143,10 @@ def best_rival(
     if gains[best].value < -N_SE * gains[best].se:
         return None
     # Poses that were carried over are not quite those that its own map gives.
-    own, other = (seen.scores(symmetry, seen.climbed(symmetry, view)) for symmetry, view in (views[0], views[1 + best]))
+    own, other = at_once(
+        lambda symmetry, view: seen.scores(symmetry, seen.climbed(symmetry, view)),
+        *zip(views[0], views[1 + best], strict=True),
+    )
     gain = other.less(own)
     is_better = gain.value > N_SE * gain.se and gain.value > _LEAST_GAIN * abs(own.mean.value)
     return (rivals[best], gain) if is_better else None

@@ -155,7 +155,8 @@ def step(
     imposed = symmetry if is_real_space else None
 
     def half_maps(fsc: Float[np.ndarray, "s"] | None) -> tuple[Volume, Volume]:
-        one, two = at_once(lambda total: _half_volume(particles, total, fsc, imposed, state.mask), totals)
+        # One after the other: in large boxes each takes much memory for a short time.
+        one, two = (_half_volume(particles, total, fsc, imposed, state.mask) for total in totals)
         return one, two
 
     halves = half_maps(None)

@@ -89,7 +89,7 @@ class Imposed:
         )
 
     def remark(self, symmetry: HelicalSymmetry) -> str:
-        """The same in few words, of a symmetry that was asked about; empty where nothing was imposed.
+        """The gravest of it in few words, of a symmetry that was asked about; empty where noise obeys nothing.
 
         Examples
         --------

@@ -82,7 +82,7 @@ def test_stopped_resumed_and_done(run: Command, interrupts: list[int], tmp_path:
     assert set(said) == _PROMISED
     assert (said["iterations"], said["converged"]) == (1, False)
     assert "--resume" in said["warnings"][-1]
-    assert "Ctrl-C again ends at once" in stopped.stderr
+    assert "Ctrl-C again ends what comes between batches" in stopped.stderr
     assert "48 segments of 8 filaments, box 32 × 5 Å, 5 asymmetric units each; making" in stopped.stderr
     lines = stopped.stderr.splitlines()
     header = next(line for line in lines if "GSFSC Å" in line)

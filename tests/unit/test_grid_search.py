@@ -6,7 +6,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from helixlab.kernels.bands import frequency_band
+from helixlab.kernels.bands import flip_bands, frequency_band
 from helixlab.kernels.ctf import CtfParameters, ctf_coefficients
 from helixlab.kernels.likelihood import score_grid
 from helixlab.kernels.project import pose_matrices, reference_transform, slices
@@ -76,6 +76,17 @@ def test_peaks_are_the_highest_among_their_neighbours(particles: PreparedParticl
         log_prior=jnp.asarray(RANGES.log_prior(angles), jnp.float32),
         log_prior_shift=jnp.asarray(-0.5 * np.sum(precision[3:] * shifts**2, axis=1), jnp.float32),
     )
+    # A turned image is the image at the opposite shifts: of these shifts and priors, at the same ones.
+    turned = score_grid(
+        flip_bands(x),
+        ctf,
+        slices(transform, pose_matrices(*angles.T), band.k),
+        jnp.asarray(shifts, jnp.float32),
+        band,
+        log_prior=jnp.asarray(RANGES.log_prior(angles), jnp.float32),
+        log_prior_shift=jnp.asarray(-0.5 * np.sum(precision[3:] * shifts**2, axis=1), jnp.float32),
+    )
+    assert np.allclose(turned[:, ::-1], scores, atol=1e-3)
     for flip in (0, 1):
         for number, score in enumerate(scores[:, flip]):
             wanted = _peaks(score.reshape(grid.shape))[:4]
