@@ -35,7 +35,8 @@ _EVENT_RES_A = 12.0
 """To which the last maps of a refinement are scored."""
 
 _SCALE_SEGMENTS = 32
-"""Of each half-set, from which the scale of maps is taken: 32 to 120 gave scales that differ by 0.01."""
+"""Of each half-set, from which the scale of maps is taken: 32 to 120 gave scales that differ by 0.02, and scores that
+differ by less than 0.1 per segment."""
 
 
 @dataclass(frozen=True)
