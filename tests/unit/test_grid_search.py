@@ -1,6 +1,7 @@
 """The search over the grid: which poses it covers, and that its peaks are those of the scores."""
 
 import itertools
+from functools import partial
 
 import jax.numpy as jnp
 import numpy as np
@@ -67,31 +68,23 @@ def test_peaks_are_the_highest_among_their_neighbours(particles: PreparedParticl
     angles, shifts = grid.angles_deg(), RANGES.shifts_px(particles.resolution_A(SHELL), PIXEL_A)
     _, precision = RANGES.prior(PIXEL_A)
     x, ctf, band = particles.whitened(rows, noise, SHELL)
-    scores = score_grid(
-        x,
-        ctf,
-        slices(transform, pose_matrices(*angles.T), band.k),
-        jnp.asarray(shifts, jnp.float32),
-        band,
+    scored = partial(
+        score_grid,
+        ctf=ctf,
+        references=slices(transform, pose_matrices(*angles.T), band.k),
+        shifts_px=jnp.asarray(shifts, jnp.float32),
+        band=band,
         log_prior=jnp.asarray(RANGES.log_prior(angles), jnp.float32),
         log_prior_shift=jnp.asarray(-0.5 * np.sum(precision[3:] * shifts**2, axis=1), jnp.float32),
     )
-    # A turned image is the image at the opposite shifts: of these shifts and priors, at the same ones.
-    turned = score_grid(
-        flip_bands(x),
-        ctf,
-        slices(transform, pose_matrices(*angles.T), band.k),
-        jnp.asarray(shifts, jnp.float32),
-        band,
-        log_prior=jnp.asarray(RANGES.log_prior(angles), jnp.float32),
-        log_prior_shift=jnp.asarray(-0.5 * np.sum(precision[3:] * shifts**2, axis=1), jnp.float32),
-    )
+    scores, turned = scored(x), scored(flip_bands(x))
+    # A turned image is the image at the opposite shifts: of these shifts and priors, at the same ones. Float32 sums of
+    # some 40 products, below 100 in size.
     assert np.allclose(turned[:, ::-1], scores, atol=1e-3)
     for flip in (0, 1):
         for number, score in enumerate(scores[:, flip]):
             wanted = _peaks(score.reshape(grid.shape))[:4]
             heights = found.score[number, flip]
-            # Float32 sums of some 40 products, below 100 in size.
             assert heights[: len(wanted)] == pytest.approx(
                 [score.reshape(grid.shape)[cell] for cell in wanted], abs=1e-3
             )
