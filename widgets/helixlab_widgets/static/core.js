@@ -45,9 +45,14 @@ function oncePerFrame(draw) {
   return ask;
 }
 
-/** Calls back when the element's size changes; returns what ends that. */
+/**
+ * Calls back with the element's width, in whole CSS pixels, when its size changes; returns what ends that.
+ *
+ * What is drawn at a later time is drawn for this width: an element that a notebook hides for a moment has none, and
+ * nobody is told when it comes back as large as it was.
+ */
 function onResize(el, callback) {
-  const observer = new ResizeObserver(callback);
+  const observer = new ResizeObserver((entries) => callback(Math.floor(entries.at(-1).contentRect.width)));
   observer.observe(el);
   return () => observer.disconnect();
 }

@@ -163,11 +163,11 @@ function makePlane(model, el, { label, tools, margin = MARGIN, size, ranges, dra
   el.append(element("div", { className: "helixlab-actions" }, ...tools), canvas, readout);
   canvas.dataset.painted = "0";
   const plane = { canvas, frame: null };
+  let room = 0;
 
   const paint = reporting(model, () => {
-    const width = el.clientWidth;
-    if (!width) return;
-    const [wide, tall] = size(width).map(Math.round);
+    if (!room) return;
+    const [wide, tall] = size(room).map(Math.round);
     const context = fitCanvas(canvas, wide, tall);
     plane.frame = planeFrame(wide, tall, margin, ...ranges());
     context.clearRect(0, 0, wide, tall);
@@ -175,6 +175,10 @@ function makePlane(model, el, { label, tools, margin = MARGIN, size, ranges, dra
     canvas.dataset.painted = String(Number(canvas.dataset.painted) + 1);
   });
   plane.repaint = oncePerFrame(paint);
+  const fit = (width) => {
+    room = width;
+    plane.repaint();
+  };
   let words = null;
   const speak = () => (readout.textContent = words?.() || model.get("caption"));
   plane.say = (makeWords) => {
@@ -190,7 +194,7 @@ function makePlane(model, el, { label, tools, margin = MARGIN, size, ranges, dra
   const shared = ["before", "after", "x_edges", "y_edges", "low", "high", "table", "comparison", "marks", "caption"];
   const ends = [
     listen(model, [...shared, "colour_map", ...traits], follow),
-    onResize(el, plane.repaint),
+    onResize(el, fit),
     onTheme(plane.repaint),
     plane.repaint.cancel,
   ];

@@ -32,6 +32,7 @@ function render({ model, el }) {
   canvas.setAttribute("aria-label", "Planes of the map. Arrow keys move the cross-hair.");
   const displayed = displayedArrays(model);
   let tables = [];
+  let room = 0;
   let layout = { scale: 1, panels: [], height: 0 };
   let activePlane = PLANES[2];
   let dragged = null;
@@ -72,12 +73,11 @@ function render({ model, el }) {
   // --- drawing ----------------------------------------------------------------------------------------
 
   function draw() {
-    const width = Math.floor(el.clientWidth);
-    if (!width || !shape()[0]) return;
-    layout = arrangePanels(width, shape(), states());
-    const context = fitCanvas(canvas, width, Math.ceil(layout.height));
+    if (!room || !shape()[0]) return;
+    layout = arrangePanels(room, shape(), states());
+    const context = fitCanvas(canvas, room, Math.ceil(layout.height));
     const colours = { ...themeColours(el), font: getComputedStyle(el).fontFamily };
-    context.clearRect(0, 0, width, layout.height);
+    context.clearRect(0, 0, room, layout.height);
     for (const panel of layout.panels) {
       drawTitle(context, panel, colours);
       drawPicture(context, panel);
@@ -208,6 +208,11 @@ function render({ model, el }) {
 
   const paint = oncePerFrame(reporting(model, draw));
   const report = oncePerFrame(() => model.save_changes());
+
+  function fit(width) {
+    room = width;
+    paint();
+  }
 
   function moveTo(at) {
     const now = crossing();
@@ -345,7 +350,7 @@ function render({ model, el }) {
   const endings = [
     listen(model, [...planes, ...looks, "shape", "reduction", "pixel_size_A", "at_px"], paint),
     listen(model, [...looks, "before_zy", "before_zx", "before_yx", "after_yx"], update),
-    onResize(el, paint),
+    onResize(el, fit),
     onTheme(paint),
     paint.cancel,
     report.cancel,
