@@ -9,6 +9,7 @@ from helixlab.io import ParticleStack, filament_direction_error_deg
 from helixlab.io.column_map import in_files
 from helixlab.reconstruct.findings import Finding, SetUp, named_rows, row_numbers
 from helixlab.reconstruct.half_sets import given_half_sets, grouping, shared_groups
+from helixlab.reconstruct.spacing import places_A
 
 _LEAST_SHARE = 0.4
 """Of the segments, in the smaller half-set."""
@@ -81,6 +82,23 @@ def filaments(set_up: SetUp) -> Iterator[Finding]:
             f"{share:.0%} of the segments in half-set 1",
             "about half of them",
             f"Remove the column {in_files('half_set')} to have filaments dealt out evenly.",
+        )
+
+
+def places(set_up: SetUp) -> Iterator[Finding]:
+    """Whether segments can tell each other's poses."""
+    stack, settings = set_up.stack, set_up.settings
+    psi_deg = stack.psi_prior_deg if stack.psi_prior_deg is not None else stack.psi_deg
+    if settings.symmetry is None or not settings.filament_coherence or stack.filament_id is None or psi_deg is None:
+        return
+    if places_A(stack, np.asarray(psi_deg)) is None:
+        columns = ", ".join(in_files(name) for name in ("coordinate_x_px", "coordinate_y_px", "track_length_A"))
+        yield Finding(
+            "note",
+            "filament_coherence",
+            "segments without places along their filaments",
+            f"{columns} of each of them",
+            "Segments of a filament share its polarity, but say nothing of each other's poses.",
         )
 
 
@@ -164,4 +182,4 @@ def _repeated(*keys: np.ndarray) -> np.ndarray:
     return np.setdiff1d(np.arange(len(keys[0])), first)
 
 
-CHECKS = (filaments, priors, duplicates)
+CHECKS = (filaments, places, priors, duplicates)

@@ -4,19 +4,21 @@ Every image meets a grid of orientations and shifts at low resolution (:mod:`hel
 peaks of its posterior there, a few at most, climb to their maxima at ever higher resolution
 (:mod:`helixlab.kernels.refine_poses`). All are global searches: nothing of the last iteration's poses is used.
 
-Filament coherence: the segments of a filament share its polarity. What the others say of it is added to a segment's own
-evidence, divided by how many segments see the same stretch, whose noise counts only once.
+What the segments of a filament say of each other's polarity (:mod:`helixlab.reconstruct.coherence`) is added to a
+segment's own evidence; in the end their poses are drawn towards each other.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Array, Bool, Float, Int
 
+from helixlab.geometry import HelicalSymmetry
 from helixlab.kernels.bands import flip_bands
 from helixlab.kernels.project import reference_transform
 from helixlab.kernels.refine_poses import refine_poses
+from helixlab.reconstruct.coherence import coherent_poses, overlap, polarity_log_odds
 from helixlab.reconstruct.devices import on_all, spread
 from helixlab.reconstruct.grid_search import SearchRange, search_grid
 from helixlab.reconstruct.poses import Poses
@@ -60,6 +62,7 @@ def align_images(
     *,
     shells: tuple[int, ...],
     is_coherent: bool = True,
+    lattice: HelicalSymmetry | None = None,
 ) -> Alignment:
     """Align some images with a reference.
 
@@ -76,7 +79,9 @@ def align_images(
     shells : tuple of int
         The last shell of the grid search, then that of each climb, ascending.
     is_coherent : bool
-        Whether the segments of a filament share their polarity.
+        Whether the segments of a filament tell each other's polarity, and on a lattice each other's poses.
+    lattice : HelicalSymmetry, optional
+        On which they lie.
 
     Returns
     -------
@@ -86,17 +91,20 @@ def align_images(
     peaks = search_grid(particles, rows, transform, noise_power, ranges, shell=shells[0])
     polarity = np.zeros((len(rows), 2))
     if is_coherent and particles.has_filaments:
-        odds = _polarity_log_odds(peaks.evidence, particles.filament[rows], _overlap(particles, ranges))
+        odds = polarity_log_odds(peaks.evidence, particles.filament[rows], overlap(particles, ranges))
         polarity = 0.5 * odds[:, None] * np.array([-1.0, 1.0])
     score = peaks.score + polarity[:, :, None]
     image, flip, number = np.nonzero(score > score.max(axis=(1, 2), keepdims=True) - _MARGIN)
-    found = _Candidates(image, flip, peaks.pose[image, flip, number], score[image, flip, number])
+    found = _Candidates.at(image, flip, peaks.pose[image, flip, number], score[image, flip, number])
     for shell in shells[1:]:
         n_steps = _STEPS_IN_CELLS if shell == shells[0] else _STEPS
         found = _climb(particles, rows, found, transform, noise_power, ranges, shell, n_steps)
         found = found._replace(score=found.score + polarity[found.image, found.flip])
         found = found.select(_is_near(found, len(rows), margin=_MARGIN / 2))
-    return _posterior(found, rows)
+    alignment, information = _posterior(found, rows)
+    if lattice is None or not is_coherent:
+        return alignment
+    return replace(alignment, poses=coherent_poses(particles, alignment.poses, information, lattice, ranges))
 
 
 def climb(
@@ -127,31 +135,9 @@ def climb(
     """
     transform = on_all(reference_transform(reference, r_max=particles.last_shell))
     pose = np.concatenate([poses.angles_deg, poses.shift_px], axis=1).astype(np.float32)
-    found = _Candidates(np.arange(len(poses)), poses.is_flipped.astype(np.int64), pose, np.zeros(len(poses)))
-    return _posterior(_climb(particles, poses.image, found, transform, noise_power, ranges, shell, _STEPS), poses.image)
-
-
-# --- filaments ----------------------------------------------------------------------------------
-
-
-def _overlap(particles: PreparedParticles, ranges: SearchRange) -> float:
-    """How many segments see the same piece of a filament."""
-    distance_A = particles.inter_box_distance_A
-    return 1.0 if distance_A is None else max(1.0, ranges.length_A / distance_A)
-
-
-def _polarity_log_odds(
-    evidence: Float[np.ndarray, "m 2"], filament: Int[np.ndarray, "m"], overlap: float
-) -> Float[np.ndarray, "m"]:
-    """What the other segments of its filament say of each segment's being flipped.
-
-    Examples
-    --------
-    >>> _polarity_log_odds(np.array([[0.0, 3.0], [0.0, 1.0], [2.0, 0.0]]), np.array([0, 0, 1]), 1.0).tolist()
-    [1.0, 3.0, 0.0]
-    """
-    own = evidence[:, 1] - evidence[:, 0]
-    return (np.bincount(filament, own)[filament] - own) / overlap
+    found = _Candidates.at(np.arange(len(poses)), poses.is_flipped.astype(np.int64), pose, np.zeros(len(poses)))
+    found = _climb(particles, poses.image, found, transform, noise_power, ranges, shell, _STEPS)
+    return _posterior(found, poses.image)[0]
 
 
 # --- climbing -----------------------------------------------------------------------------------
@@ -164,6 +150,18 @@ class _Candidates(NamedTuple):
     flip: Int[np.ndarray, "c"]
     pose: Float[np.ndarray, "c 5"]
     score: Float[np.ndarray, "c"]
+    information: Float[np.ndarray, "c 5 5"]
+
+    @classmethod
+    def at(
+        cls,
+        image: Int[np.ndarray, "c"],
+        flip: Int[np.ndarray, "c"],
+        pose: Float[np.ndarray, "c 5"],
+        score: Float[np.ndarray, "c"],
+    ) -> "_Candidates":
+        """Where nothing is known of the posterior around them."""
+        return cls(image, flip, pose, score, np.zeros((len(image), 5, 5), np.float32))
 
     def select(self, chosen: np.ndarray) -> "_Candidates":
         return _Candidates(*(column[chosen] for column in self))
@@ -181,16 +179,16 @@ def _climb(
 ) -> _Candidates:
     """Every candidate at its nearest maximum at a resolution, with its score there."""
     mean, precision = ranges.prior(particles.pixel_size_A)
-    poses, scores = [], []
+    parts = []
     for at, is_valid in particles.batches(len(found.image), shell, most=_BATCH, varies=True):
         x, ctf, band = particles.whitened(rows[found.image[at]], noise_power, shell)
         x = flip_bands(x, spread(found.flip[at] == 1))
         refined = refine_poses(
             transform, x, ctf, found.pose[at], band, prior_mean=mean, prior_precision=precision, n_steps=n_steps
         )
-        poses.append(np.asarray(refined.pose)[is_valid])
-        scores.append(np.asarray(refined.score)[is_valid])
-    return found._replace(pose=np.concatenate(poses), score=np.concatenate(scores))
+        parts.append([np.asarray(part)[is_valid] for part in refined])
+    pose, score, information = (np.concatenate(column) for column in zip(*parts, strict=True))
+    return found._replace(pose=pose, score=score, information=information)
 
 
 def _is_near(found: _Candidates, count: int, margin: float) -> Bool[np.ndarray, "c"]:
@@ -200,7 +198,8 @@ def _is_near(found: _Candidates, count: int, margin: float) -> Bool[np.ndarray, 
     return found.score >= best[found.image] - margin
 
 
-def _posterior(found: _Candidates, rows: Int[np.ndarray, "m"]) -> Alignment:
+def _posterior(found: _Candidates, rows: Int[np.ndarray, "m"]) -> tuple[Alignment, Float[np.ndarray, "p 5 5"]]:
+    """With the poses' information."""
     best = np.full(len(rows), -np.inf)
     np.maximum.at(best, found.image, found.score)
     found = found.select(np.lexsort((-found.score, found.image)))
@@ -209,4 +208,5 @@ def _posterior(found: _Candidates, rows: Int[np.ndarray, "m"]) -> Alignment:
     found, weight = found.select(keep), weight[keep]
     weight /= np.bincount(found.image, weight)[found.image]
     angles, shifts = np.split(found.pose.astype(np.float64), [3], axis=1)
-    return Alignment(Poses(rows[found.image], found.flip == 1, angles, shifts, weight), best)
+    poses = Poses(rows[found.image], found.flip == 1, angles, shifts, weight)
+    return Alignment(poses, best), found.information.astype(np.float64)

@@ -43,9 +43,14 @@ class Poses:
         return Poses(*(getattr(self, name)[chosen] for name in self.__dataclass_fields__))
 
     @property
+    def is_best(self) -> Bool[np.ndarray, "p"]:
+        """Whether a pose is the most probable one of its image."""
+        return np.diff(self.image, prepend=-1) != 0
+
+    @property
     def best(self) -> "Poses":
         """The most probable pose of each image."""
-        return self.select(np.diff(self.image, prepend=-1) != 0)
+        return self.select(self.is_best)
 
     @property
     def matrices(self) -> Float[np.ndarray, "p 3 3"]:
@@ -93,7 +98,7 @@ class Poses:
         along it and turns rot by the twist, and the shift that centres it does the opposite.
         """
         rise_px = symmetry.rise_A / pixel_size_A * np.sin(np.deg2rad(self.angles_deg[:, 1]))
-        steps = np.rint(np.sum(self.shift_px * self._axis, axis=1) / rise_px)
+        steps = np.rint(np.sum(self.shift_px * self.axes[:, 0], axis=1) / rise_px)
         return self.along_screw(symmetry, pixel_size_A, steps)
 
     def along_screw(self, symmetry: HelicalSymmetry, pixel_size_A: float, steps: Float[np.ndarray, "p"]) -> "Poses":
@@ -105,12 +110,20 @@ class Poses:
         seen_px = rise_px * np.sin(np.deg2rad(self.angles_deg[:, 1]))
         angles = self.angles_deg.copy()
         angles[:, 0] = (angles[:, 0] + turn_deg) % 360.0
-        return Poses(self.image, self.is_flipped, angles, self.shift_px - seen_px[:, None] * self._axis, self.weight)
+        return Poses(
+            self.image, self.is_flipped, angles, self.shift_px - seen_px[:, None] * self.axes[:, 0], self.weight
+        )
 
     @property
-    def _axis(self) -> Float[np.ndarray, "p 2"]:
+    def axes(self) -> Float[np.ndarray, "p 2 2"]:
+        """Unit vectors in the frames: against the direction of the filament's axis, and across it.
+
+        Shifts centre an image: the map's origin lies at minus the shift. Along the axis it lies, therefore, at the
+        shift's product with the first of them.
+        """
         psi_rad = np.deg2rad(self.angles_deg[:, 2])
-        return np.stack([np.cos(psi_rad), -np.sin(psi_rad)], axis=1)
+        cos, sin = np.cos(psi_rad), np.sin(psi_rad)
+        return np.stack([np.stack([cos, -sin], axis=1), np.stack([sin, cos], axis=1)], axis=1)
 
 
 def joined_poses(parts: list[Poses]) -> Poses:

@@ -20,7 +20,7 @@ from helixlab.reconstruct.devices import batches, on_all, spread
 from helixlab.reconstruct.half_sets import grouping, split_half_sets
 from helixlab.reconstruct.memory import batch_bytes
 from helixlab.reconstruct.settings import RefinementSettings
-from helixlab.reconstruct.spacing import inter_box_distance_A
+from helixlab.reconstruct.spacing import inter_box_distance_A, places_A
 
 MASK_EDGE_PX = 5.0
 """Width of the soft edge in which images end."""
@@ -57,6 +57,8 @@ class PreparedParticles:
         Whether the table knew filaments. If not, ``filament`` numbers micrographs, whose segments share no polarity.
     mask_power : float
         Part of white noise's power that the images' mask leaves.
+    place_A : float array, shape (n,), optional
+        Where each box lies along its filament (:func:`spacing.places_A`); None where the table does not say.
     before_batch : callable
         Called before a batch of images is looked at, by two threads or more: a user's wish to stop is heard there, and
         ends the work by what it raises.
@@ -75,6 +77,7 @@ class PreparedParticles:
     batch_bytes: int = 1 << 30
     has_filaments: bool = True
     mask_power: float = 1.0
+    place_A: Float[np.ndarray, "n"] | None = None
     before_batch: Callable[[], None] = lambda: None
 
     def __len__(self) -> int:
@@ -202,6 +205,7 @@ def prepare_particles(
         most_bytes,
         stack.filament_id is not None,
         float(np.mean(np.asarray(mask, np.float64) ** 2)),
+        places_A(stack, psi),
     )
 
 

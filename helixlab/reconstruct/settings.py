@@ -300,7 +300,9 @@ class RefinementSettings(Settings):
     filament_coherence: bool = setting(
         True,
         "Filament coherence",
-        "Segments of one filament share their polarity; off, each is on its own.",
+        "Segments of one filament share its polarity, and their poses lie on its lattice and change slowly along it; "
+        "how slowly is read from the poses themselves. Needs coordinates and track lengths. Off, each segment is "
+        "on its own.",
         group=ALIGNMENT,
     )
     tilt_prior_sd_deg: float = setting(

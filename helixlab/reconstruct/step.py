@@ -116,6 +116,7 @@ def step(
             ranges,
             shells=shells,
             is_coherent=settings.filament_coherence,
+            lattice=state.symmetry,
         )
 
     alignments = at_once(aligned, (1, 2), state.references)

@@ -99,6 +99,9 @@ Change = Callable[[ParticleStack], ParticleStack]
         (lambda s: s.replace(tilt_prior_deg=changed(s.tilt_prior_deg, _1=75.0, _4=106.0)),
          "warning", "tilt_prior", "up to 16° from 90° in row 5; needed at most 15°", (4,)),
         (lambda s: s.replace(track_length_A=None), "warning", "symmetry_order", "no distance between boxes", ()),
+        (lambda s: s.replace(coordinate_x_px=None), "note", "filament_coherence", "needed _rlnCoordinateX", ()),
+        (lambda s: s.replace(track_length_A=changed(s.track_length_A, _2=np.nan)),
+         "note", "filament_coherence", "without places along their filaments", ()),
         (lambda s: s.replace(image_index=changed(s.image_index, _6=2)), "warning", "duplicates", "in row 7;", (6,)),
         (
             lambda s: s.replace(coordinate_x_px=changed(s.coordinate_x_px, _1=0.0)),
