@@ -166,7 +166,7 @@ def test_without_places_poses_stay(simulated: SimulatedParticles, prepared: Prep
     assert found is wrong
 
 
-def test_places_are_not_known_without_coordinates(simulated: SimulatedParticles, tmp_path: Path) -> None:
+def test_places_are_not_known_without_coordinates(simulated: SimulatedParticles) -> None:
     stack = read_particles(simulated.files["star"])
     psi_deg = np.asarray(stack.psi_prior_deg)
     for missing in ("coordinate_x_px", "coordinate_y_px", "track_length_A", "filament_id"):
